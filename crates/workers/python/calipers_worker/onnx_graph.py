@@ -3,6 +3,7 @@
 Owns every check of the file: what a framework package receives can be built. Errors name the node.
 """
 
+import keyword
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -446,7 +447,8 @@ class _Reader:
             )
             raise self.unsupported(
                 node,
-                f"input {position} `{name}` must be a float32 initializer of rank {rank}, found {found}",
+                f"input {position} `{name}` must be a float32 initializer of rank {rank}, "
+                f"found {found}",
             )
         if name in self.used:
             raise self.unsupported(
@@ -461,7 +463,7 @@ class _Reader:
 
     def _identifier(self, node: onnx.NodeProto) -> str:
         stem = re.sub(r"\W+", "_", node.name or node.output[0], flags=re.ASCII).strip("_")
-        if not stem or stem[0].isdigit():
+        if not stem or stem[0].isdigit() or keyword.iskeyword(stem):
             stem = f"{node.op_type.lower()}_{stem}".rstrip("_")
         name, suffix = stem, 1
         while name in self.names:

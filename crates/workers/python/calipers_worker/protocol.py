@@ -88,7 +88,7 @@ class Request:
         return float(value)
 
     def learning_rates(self, steps: int) -> list[float]:
-        """The argument `learning_rates` as one rate a step: one number for all, or `steps` numbers."""
+        """The argument `learning_rates`, one rate a step: one number for all, or `steps` numbers."""
         value = self.arguments.get("learning_rates")
         if not isinstance(value, list) or len(value) not in (1, steps):
             raise self._wrong("learning_rates", f"a list of 1 or {steps} numbers")
@@ -149,7 +149,7 @@ class Reporter:
             self._stages.pop()
 
     def progress(self, done: int, total: int, detail: str = "") -> None:
-        """Report `done` of `total` in the current stage; dropped when the last report is too young."""
+        """Report `done` of `total` in the current stage; dropped if the last one is too young."""
         now = time.monotonic()
         if done < total and now - self._last_progress < PROGRESS_INTERVAL_SECONDS:
             return

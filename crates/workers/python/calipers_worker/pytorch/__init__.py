@@ -1,0 +1,1 @@
+"""The PyTorch side of the worker: native modules, native training, PyTorch's own quantization."""
