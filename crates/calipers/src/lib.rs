@@ -1,0 +1,1 @@
+//! Neural-network quantization, measured and done.

@@ -1,0 +1,3 @@
+//! The `calipers` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Statistics to decision to QDQ graph.

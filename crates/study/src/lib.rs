@@ -1,0 +1,1 @@
+//! The experiment: spec to cells to records to report.

@@ -1,0 +1,3 @@
+//! Project chores: tests, house rules, golden refresh.
+
+fn main() {}
