@@ -1,0 +1,169 @@
+//! 8-bit convolution by packed weights.
+
+use super::{Geometry, depthwise, scalar};
+use crate::aligned::Plain;
+use crate::gemm::{ByteProduct, ByteRows, Constants, Target, pick};
+use crate::isa::{Execution, Supported};
+use crate::requant::Requantization;
+use crate::storage::Quantized;
+
+/// What an 8-bit convolution knows before it runs, beside its weights.
+#[derive(Clone, Copy, Debug)]
+pub struct ByteConstants<'a> {
+    /// The zero point of the input.
+    pub input_zero_point: i32,
+    /// Zero points of the weights: one for all output channels or one for each.
+    pub weight_zero_points: &'a [i32],
+    /// In units of `input scale * weight scale`, one for each output channel, or none.
+    pub bias: Option<&'a [i32]>,
+}
+
+/// The weights and other constants of one 8-bit convolution with inputs of type `T`, packed for one instruction set.
+#[derive(Clone)]
+pub struct PackedBytes<T> {
+    packed: Packed,
+    input_zero_point: i32,
+    weight_zero_points: Vec<i32>,
+    bias: Option<Vec<i32>>,
+    storage: std::marker::PhantomData<fn() -> T>,
+}
+
+#[derive(Clone)]
+enum Packed {
+    /// As given.
+    Plain(Vec<i8>),
+    /// `[tap][channel]`, zero points taken off.
+    Depthwise(Supported, Vec<i32>),
+    /// One product for each group.
+    Products(Vec<ByteProduct>),
+}
+
+impl<T: Quantized> PackedBytes<T> {
+    /// Packs `[output channel, height, width, input channel of the group]` weights.
+    ///
+    /// Only the channel counts, kernel and groups of the geometry matter.
+    pub fn pack(
+        isa: Supported,
+        geometry: &Geometry,
+        weights: &[i8],
+        constants: ByteConstants<'_>,
+    ) -> PackedBytes<T> {
+        assert_eq!(weights.len(), geometry.weight_len(), "weight length");
+        PackedBytes {
+            packed: pack::<T>(isa, geometry, weights, constants),
+            input_zero_point: constants.input_zero_point,
+            weight_zero_points: constants.weight_zero_points.to_vec(),
+            bias: constants.bias.map(<[i32]>::to_vec),
+            storage: std::marker::PhantomData,
+        }
+    }
+}
+
+fn pack<T: Quantized>(
+    isa: Supported,
+    geometry: &Geometry,
+    weights: &[i8],
+    constants: ByteConstants<'_>,
+) -> Packed {
+    if isa != Supported::SCALAR && geometry.is_depthwise() {
+        let taps = geometry.kernel[0] * geometry.kernel[1];
+        let wide: Vec<i32> = weights
+            .iter()
+            .enumerate()
+            .map(|(index, weight)| i32::from(*weight) - pick(constants.weight_zero_points, index / taps))
+            .collect();
+        return Packed::Depthwise(isa, depthwise::taps_first(geometry, &wide));
+    }
+    let outputs = geometry.group_outputs();
+    let products = (0..geometry.groups)
+        .map(|group| {
+            let channels = group * outputs..(group + 1) * outputs;
+            let zero_points = match constants.weight_zero_points {
+                [one] => std::slice::from_ref(one),
+                each => &each[channels.clone()],
+            };
+            ByteProduct::pack(
+                isa,
+                outputs,
+                geometry.depth(),
+                &weights[channels.start * geometry.depth()..channels.end * geometry.depth()],
+                &Constants {
+                    input_zero_point: constants.input_zero_point + T::TO_UNSIGNED,
+                    weight_zero_points: zero_points,
+                    bias: constants.bias.map(|bias| &bias[channels]),
+                },
+            )
+        })
+        .collect::<Option<Vec<ByteProduct>>>();
+    products.map_or_else(|| Packed::Plain(weights.to_vec()), Packed::Products)
+}
+
+/// Convolves 8-bit data and requantizes the sums.
+pub fn convolve_bytes<T: Quantized>(
+    execution: Execution,
+    geometry: &Geometry,
+    input: &[T],
+    weights: &PackedBytes<T>,
+    requantization: &Requantization,
+    output: &mut [T],
+) {
+    geometry.check(input.len(), output.len());
+    match &weights.packed {
+        Packed::Plain(plain) => scalar::convolve_bytes(
+            geometry,
+            input,
+            weights.input_zero_point,
+            plain,
+            &weights.weight_zero_points,
+            weights.bias.as_deref(),
+            requantization,
+            output,
+        ),
+        Packed::Depthwise(isa, taps) => depthwise::convolve_bytes(
+            execution,
+            *isa,
+            geometry,
+            input,
+            weights.input_zero_point,
+            taps,
+            weights.bias.as_deref(),
+            requantization,
+            output,
+        ),
+        Packed::Products(products) => {
+            let outputs = geometry.group_outputs();
+            let padding = (weights.input_zero_point + T::TO_UNSIGNED) as u8;
+            for (group, product) in products.iter().enumerate() {
+                let rows = Patches { geometry, input, group, padding };
+                let first = group * outputs;
+                let target = Target { output: &mut *output, stride: geometry.output_channels, offset: first };
+                product.run(execution, geometry.pixels(), &rows, requantization, first, target);
+            }
+        }
+    }
+}
+
+/// Output pixels as rows of the inputs that they see, as unsigned bytes.
+struct Patches<'a, T> {
+    geometry: &'a Geometry,
+    input: &'a [T],
+    group: usize,
+    padding: u8,
+}
+
+impl<T: Quantized> ByteRows for Patches<'_, T> {
+    fn in_place(&self, depth: usize) -> Option<(&[u8], usize)> {
+        let channels = self.geometry.input_channels;
+        if self.geometry.is_pointwise() && depth == channels {
+            T::as_unsigned(self.input).map(|input| (input, channels))
+        } else {
+            None
+        }
+    }
+
+    fn gather<L: Plain + From<u8>>(&self, row: usize, output: &mut [L]) {
+        let padding = L::from(self.padding);
+        let convert = |value: T| L::from(value.to_unsigned());
+        self.geometry.gather(self.input, row, self.group, padding, convert, output);
+    }
+}

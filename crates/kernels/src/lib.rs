@@ -1,0 +1,27 @@
+//! Arithmetic on slices: the scalar definition of every operator and the vectorised kernels that equal it.
+//!
+//! Nothing here knows a graph. Spatial data is channels-last (`[batch, height, width, channels]`), convolution
+//! weights are `[output channel, height, width, input channel of the group]`, matrix weights are
+//! `[output, input]`. Integer kernels are bit-identical to their scalar definition on every instruction set and
+//! for every thread count; float kernels are independent of the thread count.
+//!
+//! Lengths that do not fit the stated shapes are errors of the caller and panic; callers plan with checked shapes.
+
+pub mod isa;
+pub mod requant;
+pub mod storage;
+
+mod aligned;
+mod gemm;
+
+pub mod convolution;
+pub mod elementwise;
+pub mod layout;
+pub mod matmul;
+pub mod normalize;
+pub mod pool;
+pub mod quantize;
+
+pub use isa::{Execution, Isa, Supported};
+pub use requant::{Requantization, Rule};
+pub use storage::Quantized;

@@ -1,0 +1,134 @@
+//! 8-bit matrix products by packed weights.
+
+use super::{Extent, scalar};
+use crate::aligned::Plain;
+use crate::convolution::ByteConstants;
+use crate::gemm::{ByteProduct, ByteRows, Constants, Target};
+use crate::isa::{Execution, Supported};
+use crate::requant::Requantization;
+use crate::storage::Quantized;
+
+/// The right side and other constants of an 8-bit product with inputs of type `T`, packed for one instruction set.
+#[derive(Clone)]
+pub struct PackedBytes<T> {
+    extent: Extent,
+    packed: Packed,
+    storage: std::marker::PhantomData<fn() -> T>,
+}
+
+#[derive(Clone)]
+enum Packed {
+    Plain { weights: Vec<i8>, input_zero_point: i32, weight_zero_points: Vec<i32>, bias: Option<Vec<i32>> },
+    Product(ByteProduct),
+}
+
+impl<T: Quantized> PackedBytes<T> {
+    /// Packs `[outputs, depth]` weights.
+    pub fn pack(
+        isa: Supported,
+        extent: Extent,
+        weights: &[i8],
+        constants: ByteConstants<'_>,
+    ) -> PackedBytes<T> {
+        assert_eq!(weights.len(), extent.outputs * extent.depth, "weight length");
+        let ByteConstants { input_zero_point, weight_zero_points, bias } = constants;
+        let moved =
+            Constants { input_zero_point: input_zero_point + T::TO_UNSIGNED, weight_zero_points, bias };
+        let packed = match ByteProduct::pack(isa, extent.outputs, extent.depth, weights, &moved) {
+            Some(product) => Packed::Product(product),
+            None => Packed::Plain {
+                weights: weights.to_vec(),
+                input_zero_point,
+                weight_zero_points: weight_zero_points.to_vec(),
+                bias: bias.map(<[i32]>::to_vec),
+            },
+        };
+        PackedBytes { extent, packed, storage: std::marker::PhantomData }
+    }
+
+    fn rows(&self, input: usize, output: usize) -> usize {
+        let count = output.checked_div(self.extent.outputs).unwrap_or(0);
+        assert_eq!(output, count * self.extent.outputs, "output length");
+        assert!(self.extent.outputs == 0 || input == count * self.extent.depth, "input length");
+        count
+    }
+}
+
+/// Multiplies `[rows, depth]` data to `[rows, outputs]` and requantizes the sums.
+pub fn multiply_bytes<T: Quantized>(
+    execution: Execution,
+    input: &[T],
+    weights: &PackedBytes<T>,
+    requantization: &Requantization,
+    output: &mut [T],
+) {
+    let extent = weights.extent;
+    let count = weights.rows(input.len(), output.len());
+    match &weights.packed {
+        Packed::Plain { weights, input_zero_point, weight_zero_points, bias } => scalar::multiply_bytes(
+            extent,
+            input,
+            *input_zero_point,
+            weights,
+            weight_zero_points,
+            bias.as_deref(),
+            requantization,
+            output,
+        ),
+        Packed::Product(product) => {
+            let rows = Matrix { input, depth: extent.depth };
+            let target = Target { output, stride: extent.outputs, offset: 0 };
+            product.run(execution, count, &rows, requantization, 0, target);
+        }
+    }
+}
+
+/// Multiplies `[rows, depth]` data to `[rows, outputs]` of `f32(sum) * scale`.
+///
+/// `scales` are `input scale * weight scale`, one for all outputs or one for each.
+pub fn multiply_bytes_to_floats<T: Quantized>(
+    execution: Execution,
+    input: &[T],
+    weights: &PackedBytes<T>,
+    scales: &[f32],
+    output: &mut [f32],
+) {
+    let extent = weights.extent;
+    let count = weights.rows(input.len(), output.len());
+    match &weights.packed {
+        Packed::Plain { weights, input_zero_point, weight_zero_points, bias } => {
+            scalar::multiply_bytes_to_floats(
+                extent,
+                input,
+                *input_zero_point,
+                weights,
+                weight_zero_points,
+                bias.as_deref(),
+                scales,
+                output,
+            )
+        }
+        Packed::Product(product) => {
+            let rows = Matrix { input, depth: extent.depth };
+            let target = Target { output, stride: extent.outputs, offset: 0 };
+            product.run_to_float(execution, count, &rows, scales, target);
+        }
+    }
+}
+
+struct Matrix<'a, T> {
+    input: &'a [T],
+    depth: usize,
+}
+
+impl<T: Quantized> ByteRows for Matrix<'_, T> {
+    fn in_place(&self, depth: usize) -> Option<(&[u8], usize)> {
+        if depth == self.depth { T::as_unsigned(self.input).map(|input| (input, depth)) } else { None }
+    }
+
+    fn gather<L: Plain + From<u8>>(&self, row: usize, output: &mut [L]) {
+        for (to, from) in output.iter_mut().zip(&self.input[row * self.depth..][..self.depth]) {
+            *to = L::from(from.to_unsigned());
+        }
+    }
+}
