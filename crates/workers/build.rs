@@ -5,13 +5,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let root =
-        PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("python");
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("python");
     println!("cargo::rerun-if-changed=build.rs");
-    println!(
-        "cargo::rerun-if-changed={}",
-        root.join("calipers_worker").display()
-    );
+    println!("cargo::rerun-if-changed={}", root.join("calipers_worker").display());
     let mut files = Vec::new();
     collect(&root.join("calipers_worker"), &mut files)?;
     files.sort();
@@ -27,8 +23,7 @@ fn main() -> io::Result<()> {
         writeln!(table, "    ({name:?}, include_str!({file:?})),").map_err(io::Error::other)?;
     }
     table.push_str("];\n");
-    let out =
-        PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?).join("python_sources.rs");
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?).join("python_sources.rs");
     fs::write(out, table)
 }
 

@@ -12,6 +12,6 @@ pub mod serve;
 pub mod sources;
 pub mod worker;
 
-pub use environment::{Framework, Interpreter};
+pub use environment::{Environment, EnvironmentError, Framework, Host, Interpreter};
 pub use protocol::{Command, Failure, Progress, Request, Stage};
 pub use worker::{Launch, Worker, WorkerError};

@@ -2,14 +2,18 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, ExitStatus};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// The longest line that is taken from a child; a longer one is cut into lines of this many bytes.
 const LONGEST_LINE: u64 = 64 << 20;
+/// How often a waiting [`run`] reports that time goes by.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a process that closed its outputs, or whose outputs outlive it, is waited for.
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// A child process and whatever it starts itself, in a process group of its own, so that the terminal's Ctrl-C
 /// does not reach it. Dropping it kills the group.
@@ -24,10 +28,7 @@ impl Group {
     pub(crate) fn spawn(command: &mut Command) -> io::Result<Group> {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(command, 0);
-        Ok(Group {
-            child: command.spawn()?,
-            status: None,
-        })
+        Ok(Group { child: command.spawn()?, status: None })
     }
 
     /// The leader, for its pipes.
@@ -152,33 +153,79 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
+/// What [`run`] reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event<'a> {
+    /// A line of standard output.
+    Out(&'a str),
+    /// A line of standard error.
+    Err(&'a str),
+    /// Time goes by.
+    Tick,
+}
+
+/// Runs `command` to its end. `on_event` sees each line of its outputs, and is called ten times a second when there is
+/// none; when it says no, the process is killed and the answer is `None`.
+pub(crate) fn run(
+    command: &mut Command,
+    on_event: &mut dyn FnMut(Event<'_>) -> bool,
+) -> io::Result<Option<ExitStatus>> {
+    let mut group = Group::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let (sender, lines) = channel();
+    if let Some(stdout) = group.child().stdout.take() {
+        let sender = sender.clone();
+        thread::spawn(move || read_lines(stdout, |line| sender.send((false, line)).is_ok()));
+    }
+    if let Some(stderr) = group.child().stderr.take() {
+        thread::spawn(move || read_lines(stderr, |line| sender.send((true, line)).is_ok()));
+    }
+    let mut ended_at: Option<Instant> = None;
+    loop {
+        let goes_on = match lines.recv_timeout(TICK) {
+            Ok((false, line)) => on_event(Event::Out(&String::from_utf8_lossy(&line))),
+            Ok((true, line)) => on_event(Event::Err(&String::from_utf8_lossy(&line))),
+            Err(RecvTimeoutError::Timeout) => {
+                if ended_at.is_none() && group.ended()?.is_some() {
+                    ended_at = Some(Instant::now());
+                }
+                on_event(Event::Tick)
+            }
+            Err(RecvTimeoutError::Disconnected) => match group.wait(TICK)? {
+                Some(status) => return Ok(Some(status)),
+                None => on_event(Event::Tick),
+            },
+        };
+        if !goes_on {
+            group.kill()?;
+            return Ok(None);
+        }
+        // What it started can hold its outputs open after its end.
+        if ended_at.is_some_and(|ended_at| ended_at.elapsed() > GRACE) {
+            return group.ended();
+        }
+    }
+}
+
 /// Reads `source` to its end on a thread and hands over its lines, without their newlines.
 pub(crate) fn lines<R: Read + Send + 'static>(source: R) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
-    thread::spawn(move || send_lines(source, &sender));
+    thread::spawn(move || read_lines(source, |line| sender.send(line).is_ok()));
     receiver
 }
 
-/// Sends the lines of `source`, without their newlines, until its end or until nobody listens.
-pub(crate) fn send_lines(source: impl Read, sender: &Sender<Vec<u8>>) {
+/// Hands the lines of `source`, without their newlines, to `take`, until the end or until `take` says no.
+pub(crate) fn read_lines(source: impl Read, mut take: impl FnMut(Vec<u8>) -> bool) {
     let mut source = BufReader::new(source);
     loop {
         let mut line = Vec::new();
-        match source
-            .by_ref()
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut line)
-        {
+        match source.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        while line
-            .last()
-            .is_some_and(|&byte| byte == b'\n' || byte == b'\r')
-        {
+        while line.last().is_some_and(|&byte| byte == b'\n' || byte == b'\r') {
             line.pop();
         }
-        if sender.send(line).is_err() {
+        if !take(line) {
             return;
         }
     }
@@ -194,10 +241,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// Keeps the last `limit` bytes.
     pub(crate) fn new(limit: usize) -> Tail {
-        Tail {
-            bytes: Arc::default(),
-            limit,
-        }
+        Tail { bytes: Arc::default(), limit }
     }
 
     /// Reads `source` to its end on a thread, into the tail and into `copy`.
@@ -217,10 +261,7 @@ impl Tail {
                     Err(_) => return,
                 };
                 // A full disk must not stop the reading: the child would wait for ever on a full pipe.
-                if copy
-                    .as_mut()
-                    .is_some_and(|copy| copy.write_all(bytes).is_err())
-                {
+                if copy.as_mut().is_some_and(|copy| copy.write_all(bytes).is_err()) {
                     copy = None;
                 }
                 tail.push(bytes);
@@ -245,10 +286,7 @@ impl Tail {
 
 /// The last `count` lines of `text`, indented for an error message.
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let kept = &lines[lines.len().saturating_sub(count)..];
     kept.iter().map(|line| format!("\n  | {line}")).collect()
 }
@@ -269,9 +307,7 @@ mod tests {
 
     #[test]
     fn lines_lose_their_newlines_and_the_last_needs_none() {
-        let received: Vec<Vec<u8>> = lines(io::Cursor::new(b"a\r\n\nb".to_vec()))
-            .iter()
-            .collect();
+        let received: Vec<Vec<u8>> = lines(io::Cursor::new(b"a\r\n\nb".to_vec())).iter().collect();
         assert_eq!(received, [b"a".to_vec(), b"".to_vec(), b"b".to_vec()]);
     }
 }

@@ -1,8 +1,8 @@
 //! The language that is spoken with a worker: one JSON object a line, each way.
 //!
 //! A request is `{"id": 7, "command": "evaluate", ...arguments...}` on the worker's standard input. Any number of
-//! `progress` answers follow on its standard output, then exactly one `result` or `error`. The end of the input
-//! means exit, at once, even in the middle of a command. Tensors never travel in the lines: they are safetensors
+//! `progress` answers follow on its standard output, then exactly one `result` or `error`. A worker exits when its
+//! input has ended and everything is answered, and at once when the process that asks has died. Tensors never travel in the lines: they are safetensors
 //! files, named by path.
 //!
 //! Weights files hold f32 tensors in ONNX layout, by the names of the ONNX initializers. Data files hold `images`
@@ -440,12 +440,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without a traceback.
     pub fn new(stage: Stage, kind: impl Into<String>, message: impl std::fmt::Display) -> Failure {
-        Failure {
-            stage,
-            kind: kind.into(),
-            message: message.to_string(),
-            traceback: String::new(),
-        }
+        Failure { stage, kind: kind.into(), message: message.to_string(), traceback: String::new() }
     }
 }
 
@@ -489,11 +484,7 @@ mod tests {
     use super::*;
 
     fn line(id: u64, request: impl Into<Request>) -> String {
-        serde_json::to_string(&Question {
-            id,
-            request: request.into(),
-        })
-        .expect("writes")
+        serde_json::to_string(&Question { id, request: request.into() }).expect("writes")
     }
 
     #[test]
@@ -511,20 +502,13 @@ mod tests {
         assert_eq!(line(1, Shutdown {}), r#"{"id":1,"command":"shutdown"}"#);
         let begin = r#"{"id":2,"command":"train_begin","model":"m","weights":null,"mode":"qat","path":"fx","momentum":0.9,"weight_decay":0}"#;
         let question: Question = serde_json::from_str(begin).expect("reads");
-        let Request::TrainBegin(begin) = question.request else {
-            panic!("{question:?}")
-        };
-        assert_eq!(
-            (begin.mode, begin.weights, begin.momentum),
-            (TrainMode::Qat, None, 0.9)
-        );
+        let Request::TrainBegin(begin) = question.request else { panic!("{question:?}") };
+        assert_eq!((begin.mode, begin.weights, begin.momentum), (TrainMode::Qat, None, 0.9));
     }
 
     #[test]
     fn answers_are_read() {
-        let read = |text: &str| {
-            serde_json::from_str::<Answer>(text).map(|answer| (answer.id, answer.body))
-        };
+        let read = |text: &str| serde_json::from_str::<Answer>(text).map(|answer| (answer.id, answer.body));
         let progress = r#"{"id": 7, "kind": "progress", "stage": "train", "done": 120, "total": 391, "detail": "loss 1.52"}"#;
         assert_eq!(
             read(progress).expect("reads"),

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::send_lines;
+use crate::process::read_lines;
 use crate::protocol::{Answer, AnswerBody, Failure, Progress, Question, Reply, Request, Stage};
 
 /// At most this often is progress within one stage written.
@@ -28,25 +28,14 @@ impl Reporter<'_> {
     pub fn report(&mut self, stage: Stage, done: u64, total: Option<u64>, detail: Option<&str>) {
         let now = Instant::now();
         let finished = total == Some(done);
-        let due = self.last.is_none_or(|(last_stage, last)| {
-            last_stage != stage || now.duration_since(last) >= PAUSE
-        });
+        let due = self
+            .last
+            .is_none_or(|(last_stage, last)| last_stage != stage || now.duration_since(last) >= PAUSE);
         if finished || due {
             self.last = Some((stage, now));
-            let progress = Progress {
-                stage,
-                done,
-                total,
-                detail: detail.map(str::to_owned),
-            };
+            let progress = Progress { stage, done, total, detail: detail.map(str::to_owned) };
             // A closed output also ends the input, which is where the loop notices.
-            let _ = write(
-                self.output,
-                &Answer {
-                    id: Some(self.id),
-                    body: AnswerBody::Progress(progress),
-                },
-            );
+            let _ = write(self.output, &Answer { id: Some(self.id), body: AnswerBody::Progress(progress) });
         }
     }
 }
@@ -55,11 +44,7 @@ impl Reporter<'_> {
 ///
 /// # Errors
 /// Only those of reading and writing; a line that is not a request is answered with a failure.
-pub fn serve(
-    input: impl BufRead,
-    mut output: impl Write,
-    handler: &mut Handler<'_>,
-) -> io::Result<()> {
+pub fn serve(input: impl BufRead, mut output: impl Write, handler: &mut Handler<'_>) -> io::Result<()> {
     for line in input.split(b'\n') {
         if !answer(&line?, &mut output, handler)? {
             break;
@@ -68,16 +53,25 @@ pub fn serve(
     Ok(())
 }
 
-/// As [`serve`] on this process's standard input and output, but exits the process as soon as the input ends, in the
-/// middle of a command too, so that it never outlives the process that asks.
+/// As [`serve`] on this process's standard input and output. Where the process that asks has died, this one exits at
+/// once, in the middle of a command too, so that it never outlives it.
 ///
 /// # Errors
 /// Those of writing.
 pub fn serve_standard_streams(handler: &mut Handler<'_>) -> io::Result<()> {
     let (sender, lines) = channel();
+    #[cfg(unix)]
+    let asker = std::os::unix::process::parent_id();
     thread::spawn(move || {
-        send_lines(io::stdin(), &sender);
-        std::process::exit(0);
+        read_lines(io::stdin(), |line| sender.send(line).is_ok());
+        drop(sender);
+        // The input of a dead asker ends a moment before its children get another parent.
+        #[cfg(unix)]
+        while std::os::unix::process::parent_id() == asker {
+            thread::sleep(PAUSE);
+        }
+        #[cfg(unix)]
+        std::process::exit(1);
     });
     serve_lines(&lines, io::stdout(), handler)
 }
@@ -104,13 +98,7 @@ fn answer(line: &[u8], output: &mut dyn Write, handler: &mut Handler<'_>) -> io:
         Ok(question) => question,
         Err(error) => {
             let failure = Failure::new(Stage::Start, "BadRequest", error);
-            write(
-                output,
-                &Answer {
-                    id: id_of(line),
-                    body: AnswerBody::Error(failure),
-                },
-            )?;
+            write(output, &Answer { id: id_of(line), body: AnswerBody::Error(failure) })?;
             return Ok(true);
         }
     };
@@ -119,14 +107,7 @@ fn answer(line: &[u8], output: &mut dyn Write, handler: &mut Handler<'_>) -> io:
     let result = if ends {
         Ok(Reply(serde_json::json!({})))
     } else {
-        handler(
-            question.request,
-            &mut Reporter {
-                output,
-                id,
-                last: None,
-            },
-        )
+        handler(question.request, &mut Reporter { output, id, last: None })
     };
     let body = match result {
         Ok(Reply(value)) => AnswerBody::Result { value },
@@ -138,10 +119,7 @@ fn answer(line: &[u8], output: &mut dyn Write, handler: &mut Handler<'_>) -> io:
 
 /// The number of a request that is wrong in some other part.
 fn id_of(line: &[u8]) -> Option<u64> {
-    serde_json::from_slice::<serde_json::Value>(line)
-        .ok()?
-        .get("id")?
-        .as_u64()
+    serde_json::from_slice::<serde_json::Value>(line).ok()?.get("id")?.as_u64()
 }
 
 fn write(output: &mut dyn Write, answer: &Answer) -> io::Result<()> {
@@ -158,30 +136,22 @@ mod tests {
 
     fn answers(input: &str) -> Vec<Answer> {
         let mut output = Vec::new();
-        serve(
-            input.as_bytes(),
-            &mut output,
-            &mut |request, reporter| match request {
-                Request::Hello(hello) => hello.answer(&Greeting {
-                    framework: "calipers".into(),
-                    versions: [("calipers".to_owned(), "0.1.0".to_owned())].into(),
-                    python: None,
-                    threads: hello.threads,
-                    pid: 1,
-                }),
-                Request::Evaluate(evaluate) => {
-                    for done in 0..=1000 {
-                        reporter.report(Stage::Evaluate, done, Some(1000), None);
-                    }
-                    evaluate.answer(&Evaluated { seconds: 0.5 })
+        serve(input.as_bytes(), &mut output, &mut |request, reporter| match request {
+            Request::Hello(hello) => hello.answer(&Greeting {
+                framework: "calipers".into(),
+                versions: [("calipers".to_owned(), "0.1.0".to_owned())].into(),
+                python: None,
+                threads: hello.threads,
+                pid: 1,
+            }),
+            Request::Evaluate(evaluate) => {
+                for done in 0..=1000 {
+                    reporter.report(Stage::Evaluate, done, Some(1000), None);
                 }
-                other => Err(Failure::new(
-                    Stage::Start,
-                    "Unsupported",
-                    format!("{other:?}"),
-                )),
-            },
-        )
+                evaluate.answer(&Evaluated { seconds: 0.5 })
+            }
+            other => Err(Failure::new(Stage::Start, "Unsupported", format!("{other:?}"))),
+        })
         .expect("serves");
         output
             .split(|&byte| byte == b'\n')
@@ -202,13 +172,9 @@ mod tests {
         ));
         let ids: Vec<Option<u64>> = found.iter().map(|answer| answer.id).collect();
         assert_eq!(ids, [Some(1), None, Some(2), Some(3), Some(4)]);
-        let AnswerBody::Result { value } = &found[0].body else {
-            panic!("{found:?}")
-        };
+        let AnswerBody::Result { value } = &found[0].body else { panic!("{found:?}") };
         assert_eq!(value["threads"], 2);
-        let AnswerBody::Error(failure) = &found[2].body else {
-            panic!("{found:?}")
-        };
+        let AnswerBody::Error(failure) = &found[2].body else { panic!("{found:?}") };
         assert!(failure.message.contains("bake"), "{failure:?}");
         assert!(matches!(found[3].body, AnswerBody::Error(_)));
         assert!(matches!(found[4].body, AnswerBody::Result { .. }));
@@ -228,9 +194,6 @@ mod tests {
             .collect();
         assert_eq!((steps.first(), steps.last()), (Some(&0), Some(&1000)));
         assert!(steps.len() < 100, "{} answers", steps.len());
-        assert!(matches!(
-            found.last().map(|answer| &answer.body),
-            Some(AnswerBody::Result { .. })
-        ));
+        assert!(matches!(found.last().map(|answer| &answer.body), Some(AnswerBody::Result { .. })));
     }
 }

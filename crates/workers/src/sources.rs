@@ -45,10 +45,8 @@ fn unpack_files(cache: &Path, files: &[(&str, &str)]) -> Result<PathBuf, UnpackE
         return Ok(target);
     }
     fs::create_dir_all(&workers).map_err(failed(&workers))?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".unpack-")
-        .tempdir_in(&workers)
-        .map_err(failed(&workers))?;
+    let temporary =
+        tempfile::Builder::new().prefix(".unpack-").tempdir_in(&workers).map_err(failed(&workers))?;
     let fresh = temporary.path().join("new");
     for (name, text) in files {
         let file = fresh.join(name);
@@ -61,29 +59,19 @@ fn unpack_files(cache: &Path, files: &[(&str, &str)]) -> Result<PathBuf, UnpackE
     match fs::rename(&fresh, &target) {
         // Another process can have been faster.
         Err(_) if holds(&target, files) => Ok(target),
-        Err(source) => Err(UnpackError {
-            path: target,
-            source,
-        }),
+        Err(source) => Err(UnpackError { path: target, source }),
         Ok(()) => Ok(target),
     }
 }
 
 fn holds(folder: &Path, files: &[(&str, &str)]) -> bool {
-    files
-        .iter()
-        .all(|(name, text)| fs::read(folder.join(name)).is_ok_and(|found| found == text.as_bytes()))
+    files.iter().all(|(name, text)| fs::read(folder.join(name)).is_ok_and(|found| found == text.as_bytes()))
 }
 
 fn hash(files: &[(&str, &str)]) -> String {
     let mut hasher = blake3::Hasher::new();
-    for part in files
-        .iter()
-        .flat_map(|(name, text)| iter::once(name).chain(iter::once(text)))
-    {
-        hasher
-            .update(&(part.len() as u64).to_le_bytes())
-            .update(part.as_bytes());
+    for part in files.iter().flat_map(|(name, text)| iter::once(name).chain(iter::once(text))) {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
     }
     hasher.finalize().to_hex()[..16].to_owned()
 }
@@ -92,10 +80,7 @@ fn hash(files: &[(&str, &str)]) -> String {
 mod tests {
     use super::*;
 
-    const FILES: &[(&str, &str)] = &[
-        ("package/__init__.py", ""),
-        ("package/inner/one.py", "x = 1\n"),
-    ];
+    const FILES: &[(&str, &str)] = &[("package/__init__.py", ""), ("package/inner/one.py", "x = 1\n")];
 
     #[test]
     fn the_package_is_embedded_with_its_entry_point() {
@@ -112,18 +97,13 @@ mod tests {
 
         fs::write(folder.join("package/extra"), "").expect("writes");
         assert_eq!(unpack_files(cache.path(), FILES).expect("unpacks"), folder);
-        assert!(
-            folder.join("package/extra").exists(),
-            "a whole folder is left alone"
-        );
+        assert!(folder.join("package/extra").exists(), "a whole folder is left alone");
 
         fs::write(&file, "x = 2\n").expect("writes");
         unpack_files(cache.path(), FILES).expect("unpacks");
         assert_eq!(fs::read_to_string(&file).expect("is there"), "x = 1\n");
         assert_eq!(
-            fs::read_dir(cache.path().join("workers"))
-                .expect("lists")
-                .count(),
+            fs::read_dir(cache.path().join("workers")).expect("lists").count(),
             1,
             "nothing temporary is left"
         );

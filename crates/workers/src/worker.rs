@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use crate::process::{self, Group, Tail};
+use crate::process::{self, GRACE, Group, Tail};
 use crate::protocol::{Answer, AnswerBody, Command, Failure, Progress, Question, Shutdown, Stage};
 
 mod error;
@@ -23,8 +23,6 @@ pub use launch::Launch;
 
 /// How often a waiting call looks at the clock, the cancellation flag and the process.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a process that closed its output, or whose output outlives it, is waited for.
-const GRACE: Duration = Duration::from_secs(2);
 /// Bytes of standard error that are kept in memory.
 const STDERR_TAIL: usize = 64 << 10;
 
@@ -48,34 +46,16 @@ impl Worker {
     /// # Errors
     /// [`WorkerError::Start`] where the program cannot be started or the log file cannot be opened.
     pub fn spawn(launch: Launch) -> Result<Worker, WorkerError> {
-        let Launch {
-            title,
-            program,
-            arguments,
-            variables,
-            removed_variables,
-            folder,
-            log,
-            cancelled,
-        } = launch;
+        let Launch { title, program, arguments, variables, removed_variables, folder, log, cancelled } =
+            launch;
         let failed = |what: PathBuf| {
             let worker = title.clone();
-            move |source| WorkerError::Start {
-                worker,
-                what,
-                source,
-            }
+            move |source| WorkerError::Start { worker, what, source }
         };
-        let log = log
-            .map(|path| open_log(&path).map_err(failed(path.clone())))
-            .transpose()?;
+        let log = log.map(|path| open_log(&path).map_err(failed(path.clone()))).transpose()?;
 
         let mut command = ProcessCommand::new(&program);
-        command
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for variable in removed_variables {
             command.env_remove(variable);
         }
@@ -165,21 +145,12 @@ impl Worker {
         timeout: Option<Duration>,
     ) -> Result<C::Response, WorkerError> {
         if self.ended {
-            return Err(WorkerError::Stopped {
-                worker: self.title.clone(),
-                command: C::NAME,
-            });
+            return Err(WorkerError::Stopped { worker: self.title.clone(), command: C::NAME });
         }
         let id = self.next_id;
         self.next_id += 1;
-        let mut line = serde_json::to_vec(&Question {
-            id,
-            request: command.into(),
-        })
-        .map_err(|source| WorkerError::Request {
-            worker: self.title.clone(),
-            command: C::NAME,
-            source,
+        let mut line = serde_json::to_vec(&Question { id, request: command.into() }).map_err(|source| {
+            WorkerError::Request { worker: self.title.clone(), command: C::NAME, source }
         })?;
         line.push(b'\n');
         // Where the worker is dead already, its end is found below, with its last words.
@@ -213,11 +184,7 @@ impl Worker {
                 },
             }
             if self.cancelled.load(Ordering::Relaxed) {
-                return Err(WorkerError::Cancelled {
-                    worker: self.title.clone(),
-                    command: C::NAME,
-                    stage,
-                });
+                return Err(WorkerError::Cancelled { worker: self.title.clone(), command: C::NAME, stage });
             }
             if let Some(limit) = timeout
                 && start.elapsed() >= limit
@@ -234,53 +201,36 @@ impl Worker {
     }
 
     fn read(&self, line: &[u8], id: u64) -> Result<AnswerBody, WorkerError> {
-        let answer: Answer = serde_json::from_slice(line)
-            .map_err(|error| self.misspoke(line, &error.to_string()))?;
+        let answer: Answer =
+            serde_json::from_slice(line).map_err(|error| self.misspoke(line, &error.to_string()))?;
         match (answer.id, answer.body) {
             (Some(found), body) if found == id => Ok(body),
             (None, body @ AnswerBody::Error(_)) => Ok(body),
-            (found, _) => Err(self.misspoke(
-                line,
-                &format!("an answer to request {id} was expected, not to {found:?}"),
-            )),
+            (found, _) => {
+                Err(self.misspoke(line, &format!("an answer to request {id} was expected, not to {found:?}")))
+            }
         }
     }
 
-    fn response<T: DeserializeOwned>(
-        &self,
-        value: serde_json::Value,
-        line: &[u8],
-    ) -> Result<T, WorkerError> {
+    fn response<T: DeserializeOwned>(&self, value: serde_json::Value, line: &[u8]) -> Result<T, WorkerError> {
         serde_json::from_value(value).map_err(|error| self.misspoke(line, &error.to_string()))
     }
 
     fn failure(&self, command: &'static str, failure: Failure) -> WorkerError {
         match error::missing_package(&failure.kind, &failure.message) {
-            Some(package) => WorkerError::MissingPackage {
-                worker: self.title.clone(),
-                package,
-            },
-            None => WorkerError::Failed {
-                worker: self.title.clone(),
-                command,
-                failure: Box::new(failure),
-            },
+            Some(package) => WorkerError::MissingPackage { worker: self.title.clone(), package },
+            None => WorkerError::Failed { worker: self.title.clone(), command, failure: Box::new(failure) },
         }
     }
 
     fn misspoke(&self, line: &[u8], reason: &str) -> WorkerError {
         const SHOWN: usize = 400;
-        let mut text: String =
-            String::from_utf8_lossy(&line[..line.len().min(4 * SHOWN)]).into_owned();
+        let mut text: String = String::from_utf8_lossy(&line[..line.len().min(4 * SHOWN)]).into_owned();
         if let Some((end, _)) = text.char_indices().nth(SHOWN) {
             text.truncate(end);
             text.push_str("...");
         }
-        WorkerError::Protocol {
-            worker: self.title.clone(),
-            line: text,
-            reason: reason.to_owned(),
-        }
+        WorkerError::Protocol { worker: self.title.clone(), line: text, reason: reason.to_owned() }
     }
 
     /// Collects what is known of a worker whose output has ended.
@@ -298,22 +248,10 @@ impl Worker {
         }
         let stderr = self.stderr.text();
         let worker = self.title.clone();
-        let last_line = stderr
-            .lines()
-            .rfind(|line| !line.trim().is_empty())
-            .unwrap_or_default();
-        match last_line
-            .split_once(": ")
-            .and_then(|(kind, message)| error::missing_package(kind, message))
-        {
+        let last_line = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+        match last_line.split_once(": ").and_then(|(kind, message)| error::missing_package(kind, message)) {
             Some(package) => WorkerError::MissingPackage { worker, package },
-            None => WorkerError::Died {
-                worker,
-                command,
-                end,
-                stage,
-                stderr,
-            },
+            None => WorkerError::Died { worker, command, end, stage, stderr },
         }
     }
 }

@@ -44,14 +44,8 @@ fn load_within(
 
 /// Whether a process still runs; a zombie that its new parent has not collected yet does not.
 fn is_alive(pid: u64) -> bool {
-    fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .trim_start()
-            .starts_with('Z')
-    })
+    fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
@@ -66,26 +60,12 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 fn progress_comes_before_the_result() {
     let mut worker = worker();
     let mut seen = Vec::new();
-    let loaded = load_within(&mut worker, "steps", PLENTY, &mut |progress| {
-        seen.push(progress)
-    })
-    .expect("loads");
-    assert_eq!(
-        (loaded.handle, loaded.quantized["Conv"], loaded.float.len()),
-        (1, 2, 0)
-    );
-    let steps: Vec<(Stage, u64, Option<u64>)> = seen
-        .iter()
-        .map(|step| (step.stage, step.done, step.total))
-        .collect();
-    assert_eq!(
-        steps,
-        [
-            (Stage::Load, 1, Some(3)),
-            (Stage::Load, 2, Some(3)),
-            (Stage::Load, 3, Some(3))
-        ]
-    );
+    let loaded =
+        load_within(&mut worker, "steps", PLENTY, &mut |progress| seen.push(progress)).expect("loads");
+    assert_eq!((loaded.handle, loaded.quantized["Conv"], loaded.float.len()), (1, 2, 0));
+    let steps: Vec<(Stage, u64, Option<u64>)> =
+        seen.iter().map(|step| (step.stage, step.done, step.total)).collect();
+    assert_eq!(steps, [(Stage::Load, 1, Some(3)), (Stage::Load, 2, Some(3)), (Stage::Load, 3, Some(3))]);
     assert_eq!(seen[0].detail.as_deref(), Some("step 1"));
     worker.shutdown(PLENTY).expect("ends");
 }
@@ -94,16 +74,8 @@ fn progress_comes_before_the_result() {
 fn an_error_answer_leaves_the_worker_running() {
     let mut worker = worker();
     let error = load(&mut worker, "error").expect_err("fails");
-    let WorkerError::Failed {
-        failure, command, ..
-    } = &error
-    else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        (*command, failure.stage, failure.kind.as_str()),
-        ("load", Stage::Convert, "RuntimeError")
-    );
+    let WorkerError::Failed { failure, command, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((*command, failure.stage, failure.kind.as_str()), ("load", Stage::Convert, "RuntimeError"));
     assert_eq!(error.details(), Some("at x"));
     assert!(error.to_string().contains("no such layer"), "{error}");
     assert!(worker.is_running());
@@ -114,10 +86,7 @@ fn an_error_answer_leaves_the_worker_running() {
 fn a_missing_package_is_named_however_it_is_told() {
     let mut told = worker();
     let error = load(&mut told, "missing").expect_err("fails");
-    assert!(
-        matches!(&error, WorkerError::MissingPackage { package, .. } if package == "torch"),
-        "{error:?}"
-    );
+    assert!(matches!(&error, WorkerError::MissingPackage { package, .. } if package == "torch"), "{error:?}");
 
     let mut launch = launch();
     launch.arguments.push("import".into());
@@ -140,14 +109,8 @@ fn chatter_on_standard_error_blocks_nothing_and_is_kept() {
     wait_until("the log holds the last line", || {
         fs::read_to_string(&log).is_ok_and(|text| text.ends_with("chatter 19999\n"))
     });
-    assert!(
-        fs::read_to_string(&log)
-            .expect("is there")
-            .starts_with("chatter 0\n")
-    );
-    wait_until("the tail holds the last line", || {
-        worker.stderr().ends_with("chatter 19999\n")
-    });
+    assert!(fs::read_to_string(&log).expect("is there").starts_with("chatter 0\n"));
+    wait_until("the tail holds the last line", || worker.stderr().ends_with("chatter 19999\n"));
     assert_eq!(worker.stderr().len(), 64 << 10);
 }
 
@@ -155,21 +118,10 @@ fn chatter_on_standard_error_blocks_nothing_and_is_kept() {
 fn a_signal_is_told_with_stage_and_last_words() {
     let mut worker = worker();
     let error = load(&mut worker, "killed").expect_err("dies");
-    let WorkerError::Died {
-        end, stage, stderr, ..
-    } = &error
-    else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        (*end, *stage, stderr.as_str()),
-        (End::Signal(9), Stage::Prepare, "the last words\n")
-    );
+    let WorkerError::Died { end, stage, stderr, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((*end, *stage, stderr.as_str()), (End::Signal(9), Stage::Prepare, "the last words\n"));
     let text = error.to_string();
-    assert!(
-        text.contains("SIGKILL") && text.contains("the last words") && text.contains("hint:"),
-        "{text}"
-    );
+    assert!(text.contains("SIGKILL") && text.contains("the last words") && text.contains("hint:"), "{text}");
 
     assert!(!worker.is_running());
     let error = load(&mut worker, "steps").expect_err("is dead");
@@ -180,14 +132,7 @@ fn a_signal_is_told_with_stage_and_last_words() {
 fn an_exit_in_the_middle_is_told_with_its_status() {
     let error = load(&mut worker(), "exit").expect_err("dies");
     assert!(
-        matches!(
-            error,
-            WorkerError::Died {
-                end: End::Exit(3),
-                stage: Stage::Calibrate,
-                ..
-            }
-        ),
+        matches!(error, WorkerError::Died { end: End::Exit(3), stage: Stage::Calibrate, .. }),
         "{error:?}"
     );
 }
@@ -195,17 +140,7 @@ fn an_exit_in_the_middle_is_told_with_its_status() {
 #[test]
 fn a_dead_worker_is_noticed_while_its_child_holds_the_output() {
     let error = load(&mut worker(), "dies before its child").expect_err("dies");
-    assert!(
-        matches!(
-            error,
-            WorkerError::Died {
-                end: End::Signal(11),
-                stage: Stage::Load,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, WorkerError::Died { end: End::Signal(11), stage: Stage::Load, .. }), "{error:?}");
 }
 
 #[test]
@@ -213,16 +148,7 @@ fn a_closed_output_ends_the_worker() {
     let mut worker = worker();
     let pid = u64::from(worker.id());
     let error = load(&mut worker, "closed").expect_err("dies");
-    assert!(
-        matches!(
-            error,
-            WorkerError::Died {
-                end: End::ClosedOutput,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, WorkerError::Died { end: End::ClosedOutput, .. }), "{error:?}");
     assert!(!is_alive(pid));
 }
 
@@ -233,16 +159,7 @@ fn a_time_out_kills_the_worker() {
     let start = Instant::now();
     let limit = Duration::from_secs(2);
     let error = load_within(&mut worker, "deaf", limit, &mut |_| {}).expect_err("takes too long");
-    assert!(
-        matches!(
-            error,
-            WorkerError::TimedOut {
-                stage: Stage::Convert,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, WorkerError::TimedOut { stage: Stage::Convert, .. }), "{error:?}");
     assert!(start.elapsed() >= limit);
     assert!(!is_alive(pid) && !worker.is_running());
 }
@@ -253,52 +170,27 @@ fn the_cancellation_flag_ends_a_call() {
     let cancelled = Arc::clone(&launch.cancelled);
     let mut worker = Worker::spawn(launch).expect("python3 starts");
     let pid = u64::from(worker.id());
-    let error = load_within(&mut worker, "deaf", PLENTY, &mut |_| {
-        cancelled.store(true, Ordering::Relaxed)
-    })
-    .expect_err("is cancelled");
-    assert!(
-        matches!(
-            error,
-            WorkerError::Cancelled {
-                stage: Stage::Convert,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    let error = load_within(&mut worker, "deaf", PLENTY, &mut |_| cancelled.store(true, Ordering::Relaxed))
+        .expect_err("is cancelled");
+    assert!(matches!(error, WorkerError::Cancelled { stage: Stage::Convert, .. }), "{error:?}");
     assert!(!is_alive(pid));
 }
 
 #[test]
 fn a_line_that_is_no_answer_is_shown() {
-    for (how, shown, reason) in [
-        ("garbage", "Epoch 1/3 done", "expected"),
-        ("wrong result", "\"one\"", "invalid type"),
-    ] {
+    for (how, shown, reason) in
+        [("garbage", "Epoch 1/3 done", "expected"), ("wrong result", "\"one\"", "invalid type")]
+    {
         let error = load(&mut worker(), how).expect_err("breaks the protocol");
-        let WorkerError::Protocol {
-            line,
-            reason: found,
-            ..
-        } = &error
-        else {
-            panic!("{how}: {error:?}")
-        };
-        assert!(
-            line.contains(shown) && found.contains(reason),
-            "{how}: {error}"
-        );
+        let WorkerError::Protocol { line, reason: found, .. } = &error else { panic!("{how}: {error:?}") };
+        assert!(line.contains(shown) && found.contains(reason), "{how}: {error}");
     }
 }
 
 #[test]
 fn an_answer_to_another_request_is_refused() {
     let error = load(&mut worker(), "stranger").expect_err("breaks the protocol");
-    assert!(
-        matches!(&error, WorkerError::Protocol { reason, .. } if reason.contains("101")),
-        "{error:?}"
-    );
+    assert!(matches!(&error, WorkerError::Protocol { reason, .. } if reason.contains("101")), "{error:?}");
 }
 
 #[test]
@@ -327,9 +219,7 @@ fn shutdown_ends_the_input_and_waits() {
 #[test]
 fn variables_are_set_for_the_process() {
     let mut launch = launch();
-    launch
-        .variables
-        .push(("OMP_NUM_THREADS".into(), "5".into()));
+    launch.variables.push(("OMP_NUM_THREADS".into(), "5".into()));
     let mut worker = Worker::spawn(launch).expect("python3 starts");
     assert_eq!(load(&mut worker, "variables").expect("loads").handle, 5);
 }
@@ -337,9 +227,7 @@ fn variables_are_set_for_the_process() {
 #[test]
 fn a_program_that_is_not_there_is_named() {
     let error = Worker::spawn(Launch::new("fake", "/no/such/program")).expect_err("is not there");
-    let WorkerError::Start { what, .. } = &error else {
-        panic!("{error:?}")
-    };
+    let WorkerError::Start { what, .. } = &error else { panic!("{error:?}") };
     assert_eq!(what, Path::new("/no/such/program"));
 }
 
@@ -349,15 +237,9 @@ fn a_path_that_json_cannot_hold_is_refused_before_sending() {
     use std::os::unix::ffi::OsStringExt;
     let mut worker = worker();
     let name = std::ffi::OsString::from_vec(vec![0xff]);
-    let request = Load {
-        path: "steps".into(),
-        variant: Variant::Qat,
-        model: name.into(),
-        artefact: "a".into(),
-    };
-    let error = worker
-        .call(request, &mut |_| {}, Some(PLENTY))
-        .expect_err("is refused");
+    let request =
+        Load { path: "steps".into(), variant: Variant::Qat, model: name.into(), artefact: "a".into() };
+    let error = worker.call(request, &mut |_| {}, Some(PLENTY)).expect_err("is refused");
     assert!(matches!(error, WorkerError::Request { .. }), "{error:?}");
     load(&mut worker, "steps").expect("goes on");
 }

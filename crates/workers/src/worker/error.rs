@@ -141,9 +141,9 @@ impl WorkerError {
     /// Whether the worker is gone after this error.
     pub fn ends_the_worker(&self) -> bool {
         match self {
-            WorkerError::Failed { .. }
-            | WorkerError::MissingPackage { .. }
-            | WorkerError::Request { .. } => false,
+            WorkerError::Failed { .. } | WorkerError::MissingPackage { .. } | WorkerError::Request { .. } => {
+                false
+            }
             WorkerError::Start { .. }
             | WorkerError::Died { .. }
             | WorkerError::TimedOut { .. }
@@ -161,9 +161,7 @@ impl WorkerError {
             WorkerError::Died { stage, .. }
             | WorkerError::TimedOut { stage, .. }
             | WorkerError::Cancelled { stage, .. } => Some(*stage),
-            WorkerError::Protocol { .. }
-            | WorkerError::Request { .. }
-            | WorkerError::Stopped { .. } => None,
+            WorkerError::Protocol { .. } | WorkerError::Request { .. } | WorkerError::Stopped { .. } => None,
         }
     }
 
@@ -186,13 +184,9 @@ fn death_hint(end: End) -> &'static str {
     match end {
         End::Signal(9) => "killed from outside; most often the system ran out of memory",
         End::Signal(4) => "the framework was built for another processor",
-        End::Signal(6 | 8 | 11) => {
-            "the framework's native code crashed; nothing in Python could catch it"
-        }
+        End::Signal(6 | 8 | 11) => "the framework's native code crashed; nothing in Python could catch it",
         End::Signal(_) => "killed from outside",
-        End::Exit(_) | End::ClosedOutput => {
-            "the lines above are the last that it wrote to standard error"
-        }
+        End::Exit(_) | End::ClosedOutput => "the lines above are the last that it wrote to standard error",
     }
 }
 
@@ -201,14 +195,8 @@ pub(super) fn missing_package(kind: &str, message: &str) -> Option<String> {
     if kind != "ModuleNotFoundError" {
         return None;
     }
-    let quoted = message
-        .strip_prefix("No module named ")?
-        .trim_matches(['\'', '"']);
-    quoted
-        .split('.')
-        .next()
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
+    let quoted = message.strip_prefix("No module named ")?.trim_matches(['\'', '"']);
+    quoted.split('.').next().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -217,15 +205,9 @@ mod tests {
 
     #[test]
     fn the_missing_package_is_the_top_level_one() {
-        let found = missing_package(
-            "ModuleNotFoundError",
-            "No module named 'torch.ao.quantization'",
-        );
+        let found = missing_package("ModuleNotFoundError", "No module named 'torch.ao.quantization'");
         assert_eq!(found.as_deref(), Some("torch"));
-        assert_eq!(
-            missing_package("ImportError", "No module named 'torch'"),
-            None
-        );
+        assert_eq!(missing_package("ImportError", "No module named 'torch'"), None);
         assert_eq!(missing_package("ModuleNotFoundError", ""), None);
     }
 }

@@ -31,11 +31,7 @@ pub struct Launch {
 impl Launch {
     /// A worker that is any program, such as this one with a hidden subcommand.
     pub fn new(title: impl Into<String>, program: impl Into<PathBuf>) -> Launch {
-        Launch {
-            title: title.into(),
-            program: program.into(),
-            ..Launch::default()
-        }
+        Launch { title: title.into(), program: program.into(), ..Launch::default() }
     }
 
     /// A framework's worker: `python -m calipers_worker`, from the unpacked `sources` (see
@@ -53,32 +49,19 @@ impl Launch {
         if interpreter.own
             && let Some(inherited) = std::env::var_os("PYTHONPATH")
         {
-            search.extend(
-                std::env::split_paths(&inherited).filter(|path| !path.as_os_str().is_empty()),
-            );
+            search.extend(std::env::split_paths(&inherited).filter(|path| !path.as_os_str().is_empty()));
         }
         // Joining fails only for a path that holds the separator itself.
-        let search =
-            std::env::join_paths(&search).unwrap_or_else(|_| sources.as_os_str().to_owned());
+        let search = std::env::join_paths(&search).unwrap_or_else(|_| sources.as_os_str().to_owned());
 
         let mut launch = Launch::new(framework.title(), &interpreter.program);
-        launch.arguments = ["-P", "-m", "calipers_worker", framework.name()]
-            .map(OsString::from)
-            .to_vec();
-        launch.variables = vec![
-            ("PYTHONPATH".into(), search),
-            ("CUDA_VISIBLE_DEVICES".into(), OsString::new()),
-        ];
+        launch.arguments = ["-P", "-m", "calipers_worker", framework.name()].map(OsString::from).to_vec();
+        launch.variables =
+            vec![("PYTHONPATH".into(), search), ("CUDA_VISIBLE_DEVICES".into(), OsString::new())];
         let threads = threads.to_string();
-        for name in [
-            "OMP_NUM_THREADS",
-            "MKL_NUM_THREADS",
-            "TF_NUM_INTRAOP_THREADS",
-            "TF_NUM_INTEROP_THREADS",
-        ] {
-            launch
-                .variables
-                .push((name.into(), OsStr::new(&threads).to_owned()));
+        for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"]
+        {
+            launch.variables.push((name.into(), OsStr::new(&threads).to_owned()));
         }
         for (name, value) in [
             ("TF_USE_LEGACY_KERAS", "1"),
@@ -90,9 +73,7 @@ impl Launch {
         }
         if !interpreter.own {
             launch.removed_variables = ["PYTHONHOME", "VIRTUAL_ENV"].map(OsString::from).to_vec();
-            launch
-                .variables
-                .push(("PYTHONNOUSERSITE".into(), "1".into()));
+            launch.variables.push(("PYTHONNOUSERSITE".into(), "1".into()));
         }
         launch
     }
