@@ -1,4 +1,4 @@
-"""The process's entry: takes stdout for the protocol, then loads the one framework it was asked for."""
+"""The process's entry: takes stdout for the protocol, then loads the one framework asked for."""
 
 import importlib
 import sys

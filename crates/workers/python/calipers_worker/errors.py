@@ -1,4 +1,4 @@
-"""The errors that a worker raises by itself; the class name is the `type` of the protocol's answer."""
+"""The errors that a worker raises by itself; an answer's `type` is the class name."""
 
 
 class WorkerError(Exception):

@@ -88,7 +88,7 @@ class Request:
         return float(value)
 
     def learning_rates(self, steps: int) -> list[float]:
-        """The argument `learning_rates`, one rate a step: one number for all, or `steps` numbers."""
+        """The argument `learning_rates`, one rate a step: one for all, or `steps` numbers."""
         value = self.arguments.get("learning_rates")
         if not isinstance(value, list) or len(value) not in (1, steps):
             raise self._wrong("learning_rates", f"a list of 1 or {steps} numbers")

@@ -30,7 +30,7 @@ class Worker:
             "TF_USE_LEGACY_KERAS": "1",
         }
         start = ["-m", "calipers_worker", framework] if code is None else ["-c", code]
-        self.errors = tempfile.TemporaryFile("w+", errors="replace")
+        self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the worker
         self.process = subprocess.Popen(
             [sys.executable, *start],
             cwd=SOURCES,

@@ -1,0 +1,223 @@
+"""Tests of reading ONNX, data and weights files, above all of those that are wrong."""
+
+import tempfile
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper
+from safetensors.numpy import load_file, save_file
+
+from calipers_worker import errors, onnx_graph
+from calipers_worker.batches import DataFile
+from calipers_worker.tensor_files import replace_file
+from tests import models
+
+
+class Files(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.model = models.residual(self.folder / "model.onnx", batch_norm=True)
+
+    def assert_refused(
+        self, kind: type[Exception], words: tuple[str, ...], call: Callable[[], object]
+    ) -> None:
+        with self.assertRaises(kind) as caught:
+            call()
+        for word in words:
+            self.assertIn(word, str(caught.exception))
+
+    def edited(self, edit: Callable[[onnx.GraphProto], None]) -> Path:
+        model = onnx.load(self.model)
+        edit(model.graph)
+        path = self.folder / "edited.onnx"
+        onnx.save(model, path)
+        return path
+
+
+class OnnxFiles(Files):
+    def test_layers_carry_what_the_nodes_say(self) -> None:
+        graph = onnx_graph.load(models.assorted(self.folder / "assorted.onnx"))
+        kinds = " ".join(type(layer.operation).__name__ for layer in graph.layers)
+        self.assertEqual(
+            kinds,
+            "Conv BatchNorm AveragePool Relu Add Conv Flatten Linear Relu Linear",
+        )
+        self.assertEqual(graph.layers[1].operation.epsilon, 1e-5)
+        self.assertEqual(graph.layers[1].operation.momentum, 0.9)
+        self.assertEqual(graph.layers[5].operation.groups, 4)
+        self.assertTrue(graph.layers[7].operation.weight_is_in_out)
+        self.assertEqual(graph.layers[7].operation.bias, "hidden.bias")
+        self.assertEqual(graph.output_name, "head.out")
+        self.assertEqual(graph.classes, models.CLASSES)
+        self.assertEqual(graph.input_shape, (None, *models.INPUT))
+        names = [layer.name for layer in graph.layers]
+        self.assertTrue(all(name.isidentifier() for name in names), names)
+        self.assertEqual(len(set(names)), len(names))
+
+    def test_a_truncated_or_absent_file_is_refused(self) -> None:
+        broken = self.folder / "broken.onnx"
+        broken.write_bytes(self.model.read_bytes()[:1000])
+        for path in (broken, self.folder / "absent.onnx", self.folder):
+            self.assert_refused(errors.BadModel, (str(path),), lambda p=path: onnx_graph.load(p))
+
+    def test_an_unknown_operator_is_named_with_its_node(self) -> None:
+        def edit(graph: onnx.GraphProto) -> None:
+            node = next(node for node in graph.node if node.name == "layer1.0.relu1")
+            node.op_type = "Sigmoid"
+
+        path = self.edited(edit)
+        words = ("layer1.0.relu1", "Sigmoid")
+        self.assert_refused(errors.UnsupportedOperator, words, lambda: onnx_graph.load(path))
+
+    def test_attributes_that_no_worker_builds_are_refused(self) -> None:
+        for node_name, attribute, value, word in (
+            ("stem.conv", "pads", [0, 0, 1, 1], "symmetric"),
+            ("pool", "ceil_mode", 1, "ceil_mode"),
+            ("head", "alpha", 2.0, "alpha"),
+            ("flatten", "axis", 2, "axis"),
+        ):
+
+            def edit(
+                graph: onnx.GraphProto,
+                node_name: str = node_name,
+                attribute: str = attribute,
+                value: object = value,
+            ) -> None:
+                # Shape inference would refuse some of these first.
+                node = next(node for node in graph.node if node.name == node_name)
+                kept = [item for item in node.attribute if item.name != attribute]
+                del node.attribute[:]
+                node.attribute.extend([*kept, helper.make_attribute(attribute, value)])
+                if attribute in ("pads", "ceil_mode", "axis"):
+                    del graph.node[list(graph.node).index(node) + 1 :]
+                    shape = [None] * (2 if attribute == "axis" else 4)
+                    output = helper.make_tensor_value_info(
+                        node.output[0], onnx.TensorProto.FLOAT, shape
+                    )
+                    graph.output[0].CopyFrom(output)
+
+            path = self.edited(edit)
+            with self.subTest(attribute):
+                self.assert_refused(
+                    errors.UnsupportedOperator,
+                    (node_name, word),
+                    lambda path=path: onnx_graph.load(path),
+                )
+
+    def test_an_initializer_of_two_layers_is_refused(self) -> None:
+        def edit(graph: onnx.GraphProto) -> None:
+            nodes = {node.name: node for node in graph.node}
+            nodes["layer1.0.second.conv"].input[1] = nodes["layer1.0.first.conv"].input[1]
+
+        path = self.edited(edit)
+        words = ("layer1.0.first.conv.weight", "layer1.0.second.conv", "layer1.0.first.conv")
+        self.assert_refused(errors.UnsupportedOperator, words, lambda: onnx_graph.load(path))
+
+
+class WeightsFiles(Files):
+    def load_with(self, weights: dict[str, np.ndarray]) -> onnx_graph.OnnxGraph:
+        path = self.folder / "weights.safetensors"
+        save_file(weights, path)
+        return onnx_graph.load(self.model, path)
+
+    def test_weights_replace_the_initializers_and_come_back(self) -> None:
+        own = models.initializers(self.model)
+        given = {name: value + 1 for name, value in own.items()}
+        graph = self.load_with(given)
+        graph.write_weights(self.folder / "again.safetensors", graph.initializers)
+        again = load_file(self.folder / "again.safetensors")
+        self.assertEqual(again.keys(), own.keys())
+        for name, value in again.items():
+            np.testing.assert_array_equal(value, given[name])
+
+    def test_weights_that_do_not_fit_are_refused(self) -> None:
+        good = models.initializers(self.model)
+        name = "head.bias"
+        nan = np.full_like(good[name], np.nan)
+        for change, words in (
+            ({name: None}, ("missing", name)),
+            ({"surplus": good[name]}, ("unknown", "surplus")),
+            ({name: good[name][:2]}, (name, "(5,)", "(2,)")),
+            ({name: good[name].astype(np.float64)}, (name, "float64")),
+            ({name: nan}, (name, "not finite")),
+        ):
+            weights = {key: v for key, v in {**good, **change}.items() if v is not None}
+            with self.subTest(words):
+                self.assert_refused(
+                    errors.BadWeights, words, lambda weights=weights: self.load_with(weights)
+                )
+
+    def test_weights_that_are_not_finite_are_never_written(self) -> None:
+        graph = onnx_graph.load(self.model)
+        path = self.folder / "out.safetensors"
+        nan = {"head.bias": np.full(models.CLASSES, np.nan, np.float32)}
+        self.assert_refused(
+            errors.BadWeights, ("head.bias",), lambda: graph.write_weights(path, nan)
+        )
+        self.assertFalse(path.exists())
+
+    def test_a_failed_write_leaves_the_old_file_alone(self) -> None:
+        path = self.folder / "kept"
+        path.write_text("old")
+
+        def write(temporary: Path) -> None:
+            temporary.write_text("half")
+            raise OSError("disk full")
+
+        with self.assertRaises(OSError):
+            replace_file(path, write)
+        self.assertEqual(path.read_text(), "old")
+        self.assertEqual(sorted(self.folder.iterdir()), sorted([path, self.model]))
+
+
+class DataFiles(Files):
+    def test_batches_look_values_up_in_order_and_keep_the_last(self) -> None:
+        path = models.data(self.folder / "data.safetensors", 7)
+        raw = load_file(path)
+        batches = list(DataFile(path).batches(3))
+        self.assertEqual([len(labels) for _, labels in batches], [3, 3, 1])
+        joined = np.concatenate([images for images, _ in batches])
+        for index in np.ndindex(joined.shape):
+            expected = raw["table"][index[1], raw["images"][index]]
+            self.assertEqual(joined[index], expected)
+        np.testing.assert_array_equal(
+            np.concatenate([labels for _, labels in batches]), raw["labels"]
+        )
+        np.testing.assert_array_equal(DataFile(path).sample(4), joined[4:5])
+
+    def test_wrong_files_are_refused(self) -> None:
+        good = load_file(models.data(self.folder / "data.safetensors", 7))
+        for change, words in (
+            ({"table": None}, ("table",)),
+            ({"images": good["images"].astype(np.int32)}, ("images", "int32")),
+            ({"labels": good["labels"][:3]}, ("7", "3")),
+            ({"table": good["table"][:, :200]}, ("table", "(3, 200)")),
+            ({"images": good["images"][:0], "labels": good["labels"][:0]}, ("no images",)),
+        ):
+            path = self.folder / "wrong.safetensors"
+            save_file({key: v for key, v in {**good, **change}.items() if v is not None}, path)
+            with self.subTest(words):
+                self.assert_refused(errors.BadData, words, lambda path=path: DataFile(path))
+        path.write_bytes(b"not safetensors")
+        self.assert_refused(errors.BadData, (str(path),), lambda: DataFile(path))
+
+    def test_labels_and_shapes_are_held_against_the_model(self) -> None:
+        data = DataFile(models.data(self.folder / "data.safetensors", 7))
+        data.check_labels(models.CLASSES)
+        data.check_shape((None, *models.INPUT))
+        data.labels[4] = models.CLASSES
+        self.assert_refused(
+            errors.BadData, ("label 5", "sample 4"), lambda: data.check_labels(models.CLASSES)
+        )
+        self.assert_refused(
+            errors.BadData, ("(3, 8, 8)",), lambda: data.check_shape((None, 3, 16, 8))
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
