@@ -16,7 +16,11 @@ from calipers_worker.protocol import Reporter
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch gave: means over its samples, and the seconds of each step."""
+    """What one pass over the data gave: means over its samples, and the time of each step.
+
+    A step's seconds run from the input tensor to the updated weights; `seconds` is the whole pass,
+    making the inputs included.
+    """
 
     loss: float
     accuracy: float
@@ -38,6 +42,7 @@ class Trainer:
 
     def __init__(self, model: tf_keras.Model, momentum: float, weight_decay: float) -> None:
         self.model = model
+        self.steps_done = 0
         trainable = model.trainable_variables
         velocities = [
             tf.Variable(tf.zeros_like(variable), trainable=False) for variable in trainable
@@ -78,10 +83,11 @@ class Trainer:
             loss_tensor, correct = self.step(images, labels, rate)
             loss = float(loss_tensor)
             step_seconds.append(time.perf_counter() - step_started)
+            self.steps_done += 1
             if not math.isfinite(loss):
                 raise NonFiniteLoss(
-                    f"the loss is {loss} at step {index} of {len(rates)} with learning rate "
-                    f"{rates[index]:g}: use a smaller rate, or check the data and the weights"
+                    f"step {index + 1} of {len(rates)} (step {self.steps_done} of the training), "
+                    f"learning rate {rates[index]:g}: the loss is {loss}; use a lower rate"
                 )
             count = int(labels.shape[0])
             loss_sum += loss * count
