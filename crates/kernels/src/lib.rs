@@ -2,8 +2,9 @@
 //!
 //! Nothing here knows a graph. Spatial data is channels-last (`[batch, height, width, channels]`), convolution
 //! weights are `[output channel, height, width, input channel of the group]`, matrix weights are
-//! `[output, input]`. Integer kernels are bit-identical to their scalar definition on every instruction set and
-//! for every thread count; float kernels are independent of the thread count.
+//! `[output, input]`. Kernels are bit-identical to their scalar definition on every instruction set and for every
+//! thread count: integers by nature, floats because a definition fixes the order of its fused multiply-adds (finite
+//! weights assumed: padding multiplies them by zero).
 //!
 //! Lengths that do not fit the stated shapes are errors of the caller and panic; callers plan with checked shapes.
 

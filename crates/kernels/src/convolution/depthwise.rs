@@ -33,7 +33,7 @@ pub(super) fn convolve_floats(
                 for_each_tap(geometry, first + index, |tap, start| {
                     let taps = &taps[tap * channels..][..channels];
                     for ((sum, x), w) in sums.iter_mut().zip(&input[start..start + channels]).zip(taps) {
-                        *sum += x * w;
+                        *sum = x.mul_add(*w, *sum);
                     }
                 });
                 for (channel, sum) in sums.iter_mut().enumerate() {

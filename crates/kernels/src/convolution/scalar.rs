@@ -5,7 +5,7 @@ use crate::gemm::{clamp, pick};
 use crate::requant::Requantization;
 use crate::storage::Quantized;
 
-/// f32: sums in the order of taps and channels, bias last, then the clamp.
+/// f32: fused multiply-adds in the order of taps and channels, bias last, then the clamp.
 pub fn convolve_floats(
     geometry: &Geometry,
     input: &[f32],
@@ -15,8 +15,8 @@ pub fn convolve_floats(
     output: &mut [f32],
 ) {
     for_each_output(geometry, |index, channel, window| {
-        let mut sum = 0.0;
-        window(&mut |x, w| sum += input[x] * weights[w]);
+        let mut sum = 0.0f32;
+        window(&mut |x, w| sum = input[x].mul_add(weights[w], sum));
         output[index] = clamp(sum + bias.map_or(0.0, |bias| bias[channel]), range);
     });
 }

@@ -5,7 +5,7 @@ use crate::gemm::{clamp, pick};
 use crate::requant::Requantization;
 use crate::storage::Quantized;
 
-/// f32: sums in order, bias last, then the clamp.
+/// f32: fused multiply-adds in order, bias last, then the clamp.
 pub fn multiply_floats(
     extent: Extent,
     input: &[f32],
@@ -18,7 +18,7 @@ pub fn multiply_floats(
         let (row, column) = (index / extent.outputs, index % extent.outputs);
         let row = &input[row * extent.depth..][..extent.depth];
         let weights = &weights[column * extent.depth..][..extent.depth];
-        let sum: f32 = row.iter().zip(weights).fold(0.0, |sum, (x, w)| sum + x * w);
+        let sum: f32 = row.iter().zip(weights).fold(0.0, |sum, (x, w)| x.mul_add(*w, sum));
         *result = clamp(sum + bias.map_or(0.0, |bias| bias[column]), range);
     }
 }

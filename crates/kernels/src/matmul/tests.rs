@@ -93,7 +93,7 @@ fn signed_bytes_equal_the_definition() {
 }
 
 #[test]
-fn floats_are_close_to_the_definition() {
+fn floats_equal_the_definition() {
     for (case, &(rows, outputs, depth)) in EXTENTS.iter().enumerate() {
         let extent = Extent { outputs, depth };
         let unit = |index: usize, seed: usize| pattern(index, seed) as f32 / 128.0 - 1.0;
@@ -106,12 +106,7 @@ fn floats_are_close_to_the_definition() {
             let packed = PackedFloats::pack(execution.isa, extent, &weights);
             let mut output = vec![0.0; rows * outputs];
             multiply_floats(execution, &input, &packed, Some(&bias), [-4.0, 5.0], &mut output);
-            for (found, expected) in output.iter().zip(&expected) {
-                assert!(
-                    (found - expected).abs() <= 1e-6 * (depth as f32).max(8.0),
-                    "{execution:?} {extent:?}"
-                );
-            }
+            assert_eq!(output, expected, "{execution:?} {extent:?}");
         }
     }
 }
