@@ -10,9 +10,21 @@ import sys
 import time
 
 
+def say(line: str) -> None:
+    """Write one line on standard output."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def complain(line: str) -> None:
+    """Write one line on standard error."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
 def answer(**fields: object) -> None:
     """Write one line of answer."""
-    print(json.dumps(fields), flush=True)
+    say(json.dumps(fields))
 
 
 def progress(number: int, stage: str, done: int) -> None:
@@ -22,7 +34,9 @@ def progress(number: int, stage: str, done: int) -> None:
 
 def loaded(number: int, handle: int = 1) -> None:
     """Answer a `load` request."""
-    answer(id=number, kind="result", value={"handle": handle, "quantized": {"Conv": 2}, "float": {}})
+    answer(
+        id=number, kind="result", value={"handle": handle, "quantized": {"Conv": 2}, "float": {}}
+    )
 
 
 def behave(number: int, how: str) -> None:
@@ -33,12 +47,17 @@ def behave(number: int, how: str) -> None:
         loaded(number)
     elif how == "chatter":
         for line in range(20_000):
-            print(f"chatter {line}", file=sys.stderr)
+            sys.stderr.write(f"chatter {line}\n")
         sys.stderr.flush()
         loaded(number)
     elif how == "error":
         answer(
-            id=number, kind="error", stage="convert", type="RuntimeError", message="no such layer", traceback="at x"
+            id=number,
+            kind="error",
+            stage="convert",
+            type="RuntimeError",
+            message="no such layer",
+            traceback="at x",
         )
     elif how == "missing":
         answer(
@@ -50,14 +69,14 @@ def behave(number: int, how: str) -> None:
             traceback="",
         )
     elif how == "garbage":
-        print("Epoch 1/3 done", flush=True)
+        say("Epoch 1/3 done")
     elif how == "stranger":
         loaded(number + 100)
     elif how == "wrong result":
         answer(id=number, kind="result", value={"handle": "one"})
     elif how == "killed":
         progress(number, "prepare", 1)
-        print("the last words", file=sys.stderr, flush=True)
+        complain("the last words")
         os.kill(os.getpid(), signal.SIGKILL)
     elif how == "exit":
         progress(number, "calibrate", 2)
@@ -69,13 +88,12 @@ def behave(number: int, how: str) -> None:
         os.close(1)
         time.sleep(600)
     elif how == "child":
-        child = subprocess.Popen(["sleep", "600"])
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         loaded(number, child.pid)
     elif how == "dies before its child":
-        subprocess.Popen(["sleep", "600"])
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         os.kill(os.getpid(), signal.SIGSEGV)
     elif how == "variables":
-        print(os.environ.get("OMP_NUM_THREADS"), file=sys.stderr, flush=True)
         loaded(number, int(os.environ["OMP_NUM_THREADS"]))
     else:
         sys.exit(f"unknown behaviour {how}")
@@ -83,6 +101,10 @@ def behave(number: int, how: str) -> None:
 
 def main() -> None:
     """Answer requests until the end of the input."""
+    if "lifeline" in sys.argv:
+        from calipers_worker import lifeline
+
+        lifeline.hold()
     if "import" in sys.argv:
         import a_package_that_is_not_there  # noqa: F401
     for line in sys.stdin:
@@ -96,7 +118,7 @@ def main() -> None:
         else:
             sys.exit(f"unknown command {request['command']}")
     if "trace" in sys.argv:
-        print("saw the end of the input", file=sys.stderr, flush=True)
+        complain("saw the end of the input")
 
 
 main()

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from calipers_worker import protocol
+from calipers_worker import lifeline, protocol
 
 FRAMEWORKS = ("pytorch", "tensorflow")
 
@@ -14,6 +14,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"usage: python -m calipers_worker {'|'.join(FRAMEWORKS)}\n")
         return 2
     framework = arguments[0]
+    lifeline.hold()
 
     def load() -> protocol.Commands:
         return importlib.import_module(f"calipers_worker.{framework}.commands").commands()

@@ -11,7 +11,7 @@ use super::{Environment, EnvironmentError, Host, Interpreter, PYTHON_MINORS, Spe
 use crate::process::{self, Event};
 
 /// Prints what the interpreter is, as JSON; runs on any Python that knows JSON. The packages are not imported.
-const QUESTION: &str = include_str!("find/question.py");
+const QUESTION: &str = include_str!("../../python/question.py");
 
 /// The longest that an interpreter may take to answer.
 const LIMIT: Duration = Duration::from_secs(120);

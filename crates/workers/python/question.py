@@ -1,4 +1,7 @@
-"""Prints, as one line of JSON, the interpreter's version and path and the versions of the packages in sys.argv."""
+"""Says, as one line of JSON, what the interpreter is and which of the packages in sys.argv it has.
+
+Runs on any Python that knows JSON; the packages are not imported.
+"""
 
 import json
 import sys
@@ -14,4 +17,9 @@ if sys.version_info >= (3, 11) and len(sys.argv) > 1:
         if importlib.util.find_spec(name) is not None:
             found = [importlib.metadata.version(one) for one in distributions.get(name, [])]
             packages[name] = found[0] if found else "unknown"
-print(json.dumps({"version": list(sys.version_info[:3]), "executable": sys.executable, "packages": packages}))
+answer = {
+    "version": list(sys.version_info[:3]),
+    "executable": sys.executable,
+    "packages": packages,
+}
+sys.stdout.write(json.dumps(answer) + "\n")
