@@ -28,7 +28,7 @@ pub enum EditError {
         /// Name of the node.
         node: String,
         /// The rule.
-        error: InferError,
+        error: Box<InferError>,
     },
     /// The number of output names is not that of the operator, or the operator needs its types stated.
     #[error("graph `{graph}`, node `{node}`: {reason}")]
@@ -372,7 +372,7 @@ impl GraphEditor {
         infer(op, &types, &constants).map_err(|error| EditError::Operator {
             graph: self.name.clone(),
             node: name.to_owned(),
-            error,
+            error: Box::new(error),
         })
     }
 

@@ -45,7 +45,7 @@ pub enum VerifyError {
         /// Name of the node.
         node: String,
         /// The rule.
-        error: InferError,
+        error: Box<InferError>,
     },
     /// A value is declared with another type than it has.
     #[error("graph `{graph}`, value `{value}`: declared as {declared}, but it is {found}")]
@@ -120,8 +120,9 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
         }
         let constants: Vec<_> =
             node.inputs.iter().map(|input| input.and_then(|id| graph.constant(id))).collect();
-        let inferred = infer(&node.op, &graph.input_types(node), &constants)
-            .map_err(|error| VerifyError::Operator { graph: name(), node: node.name.clone(), error })?;
+        let inferred = infer(&node.op, &graph.input_types(node), &constants).map_err(|error| {
+            VerifyError::Operator { graph: name(), node: node.name.clone(), error: Box::new(error) }
+        })?;
         if let Some(types) = inferred {
             if types.len() != node.outputs.len() {
                 return Err(VerifyError::OutputCount {
