@@ -19,7 +19,8 @@ if sys.version_info >= (3, 11) and len(sys.argv) > 1:
             packages[name] = found[0] if found else "unknown"
 answer = {
     "version": list(sys.version_info[:3]),
-    "executable": sys.executable,
+    # Of a virtual environment, the interpreter that it was made from.
+    "executable": getattr(sys, "_base_executable", None) or sys.executable,
     "packages": packages,
 }
 sys.stdout.write(json.dumps(answer) + "\n")

@@ -17,7 +17,7 @@ PAUSE_SECONDS = 0.1
 
 
 def hold() -> None:
-    """Watch stdin's other end from a thread that sleeps in the kernel; call before stdin is replaced."""
+    """Watch stdin from a thread that sleeps in the kernel; call before stdin is replaced."""
     if poll is None:
         return
     threading.Thread(target=_watch, args=(os.dup(0), os.getppid()), daemon=True).start()

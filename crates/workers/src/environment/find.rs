@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Found {
     pub(super) version: (u32, u32, u32),
-    /// The interpreter itself, where what was asked is a shim.
+    /// The interpreter itself, where what was asked is a shim or belongs to a virtual environment.
     pub(super) executable: PathBuf,
     /// Version of each package that was asked for; `None` where it is missing.
     #[serde(default)]
@@ -145,6 +145,6 @@ fn check_own(specification: &Specification, program: &Path) -> Result<Interprete
         program: program.to_path_buf(),
         missing,
     })?;
-    // Not its `executable`: a virtual environment's interpreter is a link, and works only under its own name.
+    // Not its `executable`, which has none of a virtual environment's packages.
     Ok(Interpreter { program: program.to_path_buf(), python: found.python(), versions, own: true })
 }

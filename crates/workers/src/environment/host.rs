@@ -62,7 +62,7 @@ impl Host {
         found.or_else(|| std::path::absolute(name).ok()).unwrap_or_else(|| name.to_path_buf())
     }
 
-    /// As given on a command line: `variables` for a child process.
+    /// `variables`, for a child process.
     pub(super) fn child_variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::install::{files, try_lock};
-use super::{Environment, EnvironmentError, Host, Marker, Specification};
+use super::{Environment, EnvironmentError, Host, Marker, PYTHON_MINORS, Specification};
 
 /// Whether an environment can be used.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,9 +17,9 @@ pub enum State {
     },
     /// It is there.
     Installed(Installed),
-    /// An installation was interrupted; the next one begins again.
+    /// An installation was interrupted, or the Python that it was made from is gone; the next one begins again.
     Partial {
-        /// The half-installed folder.
+        /// Its folder.
         folder: PathBuf,
     },
     /// It is made on first use.
@@ -63,7 +63,8 @@ pub(super) fn state_made(specification: &Specification, host: &Host) -> State {
             seconds,
         });
     }
-    match specification.folders(host).into_iter().find(|folder| Marker::read(folder).is_none()) {
+    let mut folders = PYTHON_MINORS.into_iter().map(|minor| specification.folder(host, minor));
+    match folders.find(|folder| folder.exists()) {
         Some(folder) => State::Partial { folder },
         None => State::Missing,
     }
