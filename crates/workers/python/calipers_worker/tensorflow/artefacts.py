@@ -1,6 +1,8 @@
 """What a user deploys: a Keras file or a .tflite file; saved, loaded, evaluated and timed."""
 
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,19 +93,7 @@ class KerasArtefact(Artefact):
     def __init__(self, model: tf_keras.Model) -> None:
         _, height, width, channels = model.input_shape
         super().__init__((None, channels, height, width))
-        # Held because the traced functions only refer to the model's variables.
         self.model = model
-
-        @tf.function
-        def infer(images: tf.Tensor) -> tf.Tensor:
-            return model(images, training=False)
-
-        self._infer_batch = infer.get_concrete_function(
-            tf.TensorSpec([None, height, width, channels], tf.float32)
-        )
-        self._infer_one = infer.get_concrete_function(
-            tf.TensorSpec([1, height, width, channels], tf.float32)
-        )
         kinds = [
             type(layer).__name__
             for layer in model.layers
@@ -116,6 +106,19 @@ class KerasArtefact(Artefact):
         """Load `model.keras` from `folder`; nothing in the file is run as code."""
         path = _existing(folder / KERAS_FILE)
         return cls(tf_keras.models.load_model(path, compile=False, safe_mode=True))
+
+    def _trace(self, batch: int | None) -> Callable[[tf.Tensor], tf.Tensor]:
+        infer = tf.function(lambda images: self.model(images, training=False))
+        shape = [batch, *self.model.input_shape[1:]]
+        return infer.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+
+    @functools.cached_property
+    def _infer_batch(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        return self._trace(None)
+
+    @functools.cached_property
+    def _infer_one(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        return self._trace(1)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """The logits of a batch of images [N,H,W,C]."""

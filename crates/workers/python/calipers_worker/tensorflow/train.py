@@ -92,13 +92,24 @@ class Trainer:
             count = int(labels.shape[0])
             loss_sum += loss * count
             correct_sum += int(correct)
-            reporter.progress(index + 1, len(rates), f"loss {loss:.3f}")
+            reporter.progress(index + 1, len(rates), f"loss {loss:.4f}")
+        self._check_weights(rates[-1])
         return EpochResult(
             loss_sum / data.count,
             correct_sum / data.count,
             time.perf_counter() - started,
             step_seconds,
         )
+
+    def _check_weights(self, rate: float) -> None:
+        # TensorFlow's fused convolution with Relu, and its max pool, turn NaN into a number, so a
+        # training that diverged can go on with a finite loss.
+        for variable in self.model.trainable_variables:
+            if not np.isfinite(variable.numpy()).all():
+                raise NonFiniteLoss(
+                    f"step {self.steps_done} of the training, learning rate {rate:g}: variable "
+                    f"`{variable.name}` holds a value that is not finite; use a lower rate"
+                )
 
 
 def _batches(data: DataFile, size: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
