@@ -1,0 +1,161 @@
+//! From a graph to steps: which nodes run together, in what arithmetic, and where their operands lie.
+//!
+//! Values are computed on demand, from the outputs and the wanted values backwards. The node that ends a QDQ pattern
+//! (see [`pattern`]) becomes one integer step with everything up to its Dequantize nodes; every other node runs by
+//! itself in the type that the graph states, with an activation after it fused where nobody else reads between.
+
+mod bytes;
+mod emit;
+mod float;
+mod geometry;
+mod pattern;
+mod quantized;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use calipers_ir::{DType, Graph, Node, NodeId, ValueId};
+use calipers_kernels::{Supported, convolution, matmul};
+
+use crate::arena::{Lifetime, Memory};
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::plan::StepInfo;
+use crate::shapes::Constants;
+use emit::Emitter;
+use pattern::Pattern;
+
+/// Weights packed for the session's instruction set, by the value that the step with them computes. They do not
+/// depend on the input shapes, so that every plan of a session shares them.
+pub(crate) type PackCache = HashMap<ValueId, Packed>;
+
+/// Packed weights of any kind.
+#[derive(Clone)]
+pub(crate) enum Packed {
+    ConvolveFloats(Arc<convolution::PackedFloats>),
+    ConvolveUnsigned(Arc<convolution::PackedBytes<u8>>),
+    ConvolveSigned(Arc<convolution::PackedBytes<i8>>),
+    MultiplyFloats(Arc<matmul::PackedFloats>),
+    MultiplyUnsigned(Arc<matmul::PackedBytes<u8>>),
+    MultiplySigned(Arc<matmul::PackedBytes<i8>>),
+}
+
+/// What lowering looks at.
+pub(crate) struct Scope<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) constants: &'a Constants<'a>,
+    /// By [`ValueId::index`].
+    pub(crate) shapes: &'a [Vec<usize>],
+    pub(crate) wanted: &'a HashSet<ValueId>,
+    pub(crate) isa: Supported,
+}
+
+impl Scope<'_> {
+    pub(crate) fn shape(&self, value: ValueId) -> &[usize] {
+        &self.shapes[value.index()]
+    }
+
+    pub(crate) fn dtype(&self, value: ValueId) -> DType {
+        self.graph.value(value).ty.dtype
+    }
+
+    /// An input that the operator must have; verification makes sure of it.
+    pub(crate) fn input(&self, node: &Node, index: usize) -> Result<ValueId, Error> {
+        node.input(index).ok_or_else(|| {
+            self.unsupported(node, format!("no input {index}"), "the operator's inputs".to_owned())
+        })
+    }
+
+    pub(crate) fn unsupported(
+        &self,
+        node: &Node,
+        found: impl Into<String>,
+        supported: impl Into<String>,
+    ) -> Error {
+        Error::Unsupported {
+            node: node.name.clone(),
+            op: node.op.name().to_owned(),
+            found: found.into(),
+            supported: supported.into(),
+        }
+    }
+}
+
+/// Where an operand comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operand {
+    /// An input of the graph, in place.
+    Input(usize),
+    /// One of [`Lowered::constants`].
+    Constant(usize),
+    /// One of [`Lowered::lifetimes`].
+    Buffer(usize),
+}
+
+/// One call of a kernel.
+pub(crate) struct Step {
+    pub(crate) info: StepInfo,
+    pub(crate) kernel: Kernel,
+    pub(crate) inputs: [Option<Operand>; 2],
+    /// Index of the buffer that is written.
+    pub(crate) output: usize,
+}
+
+/// A value to hand to the caller, in logical layout.
+pub(crate) struct Delivery {
+    pub(crate) name: String,
+    pub(crate) operand: Operand,
+    pub(crate) dtype: DType,
+    /// Logical extents.
+    pub(crate) shape: Vec<usize>,
+    /// Physical extents and the permutation to logical ones, where the two differ.
+    pub(crate) reorder: Option<(Vec<usize>, Vec<usize>)>,
+}
+
+/// Steps with their operands; buffers have no place yet.
+pub(crate) struct Lowered {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) lifetimes: Vec<Lifetime>,
+    pub(crate) constants: Vec<Memory>,
+    /// Wanted values, each with the number of steps after which it is there.
+    pub(crate) taps: Vec<(usize, Delivery)>,
+    pub(crate) outputs: Vec<Delivery>,
+}
+
+/// Lowers what the outputs and the wanted values need.
+pub(crate) fn lower(scope: &Scope<'_>, packs: &mut PackCache) -> Result<Lowered, Error> {
+    let graph = scope.graph;
+    let mut needed = vec![false; graph.values().len()];
+    for id in graph.outputs().iter().chain(scope.wanted) {
+        needed[id.index()] = true;
+    }
+    let mut units: Vec<(NodeId, Pattern)> = Vec::new();
+    for (id, node) in graph.node_ids().rev() {
+        let asked = node.outputs.iter().any(|output| needed[output.index()]);
+        if !asked || node.outputs.iter().all(|output| scope.constants.is_constant(*output)) {
+            continue;
+        }
+        let pattern = pattern::find(scope, id)?;
+        for input in pattern.inputs(scope, id) {
+            needed[input.index()] = true;
+        }
+        units.push((id, pattern));
+    }
+
+    let mut emitter = Emitter::new(scope);
+    emitter.deliver_wanted(graph.inputs().iter().chain(graph.constants().keys()).copied())?;
+    for (id, pattern) in units.into_iter().rev() {
+        let node = graph.node(id);
+        match pattern {
+            Pattern::Alone => float::emit(&mut emitter, packs, id, id, node.op.activation())?,
+            Pattern::Activated { core, activation } => {
+                float::emit(&mut emitter, packs, core, id, activation)?
+            }
+            Pattern::Bytes(pattern) => bytes::emit(&mut emitter, packs, &pattern, id)?,
+        }
+        emitter.deliver_wanted(node.outputs.iter().copied())?;
+    }
+    let computed = graph.nodes().iter().flat_map(|node| node.outputs.iter().copied());
+    emitter.deliver_wanted(computed.filter(|id| scope.constants.is_constant(*id)))?;
+    emitter.finish()
+}
