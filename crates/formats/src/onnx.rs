@@ -1,0 +1,47 @@
+//! ONNX: the graph's operators mapped to and from those of the default operator set, all others kept as they are.
+//!
+//! Read are operator sets 13 to 28 of the default domain. `Constant` nodes and initializers become constants; an
+//! initializer that is also listed as an input counts as a constant. What a file says beside the meaning of the model
+//! is kept under the metadata keys named here, and written back to its place.
+//!
+//! Not kept, because the representation has no room for them: documentation and metadata of single values, tensors and
+//! attributes, denotations of types and dimensions, and placements on devices. Refused by name, because dropping them
+//! would change the model: functions of the model, training information, quantization annotations, sparse tensors, sequences, maps, optional
+//! values, and operators with subgraphs.
+
+mod attributes;
+mod error;
+mod messages;
+mod read;
+mod tensor;
+mod types;
+mod wire;
+mod write;
+
+pub use error::{ReadError, WriteError};
+pub use read::{parse, read};
+pub use write::{to_bytes, write};
+
+/// The first operator set that is read.
+pub const OLDEST_OPSET: i64 = 13;
+/// The last operator set that is read.
+pub const NEWEST_OPSET: i64 = 28;
+
+/// Keys of [`calipers_ir::Model::metadata`] and [`calipers_ir::Node::metadata`] for fields of the file that are no
+/// free properties. Free properties stand under their own keys.
+pub mod keys {
+    /// Documentation of a model or a node.
+    pub const DOC_STRING: &str = "onnx:doc_string";
+    /// Documentation of the main graph.
+    pub const GRAPH_DOC_STRING: &str = "onnx:graph_doc_string";
+    /// Domain of a model, in reverse-DNS notation.
+    pub const DOMAIN: &str = "onnx:domain";
+    /// Version of a model.
+    pub const MODEL_VERSION: &str = "onnx:model_version";
+    /// Before the key of a property of the main graph.
+    pub const GRAPH_PROPERTY: &str = "onnx:graph:";
+    /// Which overload of a function a node means.
+    pub const OVERLOAD: &str = "onnx:overload";
+    /// Positions, separated by commas, of the optional outputs that a node leaves out before its last output.
+    pub const OUTPUTS_LEFT_OUT: &str = "onnx:outputs_left_out";
+}
