@@ -221,12 +221,12 @@ fn naive_convolution(
     let extent =
         |axis: usize, size: usize| conv.window.output_extent(axis, size, shape[2 + axis], false).unwrap();
     let mut result = Vec::new();
-    for output in 0..outputs {
+    for (output, &start) in bias.iter().enumerate() {
         let first = output / (outputs / conv.groups) * per_group;
         assert!(first + per_group <= channels);
         for row in 0..extent(0, height) {
             for column in 0..extent(1, width) {
-                let start = f64::from(bias[output]);
+                let start = f64::from(start);
                 let mut sum = (start, start.abs());
                 for channel in 0..per_group {
                     for i in 0..shape[2] {
