@@ -163,7 +163,7 @@ def kept(name: str) -> None:
     graph.nodes.append(helper.make_node("Split", [x], ["left", "right"], name="split", axis=3, num_outputs=2))
     x = graph.node("Concat", ["right", "left", "left"], "joined", axis=-1)
     x = graph.node("Reshape", [x, "target"], "rows")
-    weights = [graph.weight("gru.weight", 1, 6, 72), graph.weight("gru.recurrence", 1, 6, 2)]
+    weights = [graph.weight("gru.weight", 1, 6, 80), graph.weight("gru.recurrence", 1, 6, 2)]
     start = graph.weight("gru.start", 1, 1, 2)
     graph.nodes.append(
         helper.make_node("GRU", [x, *weights, "", "", start], ["", "output"], name="gru", hidden_size=2)

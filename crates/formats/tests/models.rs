@@ -1,29 +1,52 @@
-//! Files that the `onnx` package wrote are read, written, and read as the same model.
+//! Models are written and read as the same models, those of the `onnx` package and those built here.
 
-use std::path::{Path, PathBuf};
+mod graphs;
 
 use calipers_formats::onnx;
-
-fn models() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models");
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "onnx"))
-        .collect();
-    paths.sort();
-    assert!(paths.len() >= 7, "found only {paths:?}");
-    paths
-}
+use calipers_ir::Op;
+use calipers_ir::text::{Constants, to_text};
 
 #[test]
 fn files_read_write_and_read_equal() {
     let folder = tempfile::tempdir().unwrap();
-    for path in models() {
+    for path in graphs::files() {
         let model = onnx::read(&path).unwrap();
         let copy = folder.path().join("copy.onnx");
         onnx::write(&model, &copy).unwrap();
         assert_eq!(onnx::read(&copy).unwrap(), model, "{}", path.display());
         assert_eq!(onnx::parse(std::fs::read(&copy).unwrap().into()).unwrap(), model);
+    }
+}
+
+#[test]
+fn built_models_read_as_written() {
+    for model in graphs::every_operator() {
+        let read = onnx::parse(onnx::to_bytes(&model).unwrap().into()).unwrap();
+        // Values are numbered in the order of their definition, which the text does not show.
+        let text = |graph| to_text(graph, Constants::Whole);
+        assert_eq!(text(&read.graph), text(&model.graph));
+        assert_eq!((&read.producer, &read.metadata), (&model.producer, &model.metadata));
+        let again = onnx::parse(onnx::to_bytes(&read).unwrap().into()).unwrap();
+        assert_eq!(again, read);
+    }
+}
+
+#[test]
+fn operators_are_understood_or_kept() {
+    for path in graphs::files() {
+        let model = onnx::read(&path).unwrap();
+        let kept: Vec<&str> = (model.graph.nodes().iter())
+            .filter_map(|node| match &node.op {
+                Op::Opaque(opaque) => Some(opaque.op_type.as_str()),
+                _ => None,
+            })
+            .collect();
+        let expected: &[&str] = match path.file_stem().unwrap().to_str().unwrap() {
+            "kept_opset18" => &["HardSigmoid", "Split", "Concat", "GRU"],
+            _ => &[],
+        };
+        assert_eq!(kept, expected, "{}", path.display());
+        assert_eq!(model.metadata["purpose"], "test");
+        assert!(model.metadata[onnx::keys::DOC_STRING].starts_with("A test model"));
     }
 }
