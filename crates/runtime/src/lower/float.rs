@@ -189,7 +189,11 @@ impl Unit<'_> {
             [columns] => (1, columns),
             [rows, columns] => (rows, columns),
             _ => {
-                return Err(emitter.scope.unsupported(self.node, "a third input of rank 3 or more", "rank 2"));
+                return Err(emitter.scope.unsupported(
+                    self.node,
+                    "a third input of rank 3 or more",
+                    "rank 2",
+                ));
             }
         };
         Ok(match (rows, columns) {
