@@ -16,16 +16,10 @@ pub struct Augmentation {
 
 impl Augmentation {
     /// Images as they are.
-    pub const NONE: Augmentation = Augmentation {
-        crop_padding: 0,
-        horizontal_flip: false,
-    };
+    pub const NONE: Augmentation = Augmentation { crop_padding: 0, horizontal_flip: false };
 
     /// The usual augmentation of CIFAR-10: crop with padding 4, and flip.
-    pub const CROP_AND_FLIP: Augmentation = Augmentation {
-        crop_padding: 4,
-        horizontal_flip: true,
-    };
+    pub const CROP_AND_FLIP: Augmentation = Augmentation { crop_padding: 4, horizontal_flip: true };
 
     /// Appends `image` `[C, H, W]` to `output` as sample `index` is seen in `epoch`: a function of
     /// these and the seed alone, whatever the order of the samples.
@@ -50,10 +44,7 @@ impl Augmentation {
                 output.extend((0..width).map(|x| {
                     let x = if mirrored { width - 1 - x } else { x };
                     let column = (x + left).checked_sub(self.crop_padding);
-                    source
-                        .and_then(|row| row.get(column?))
-                        .copied()
-                        .unwrap_or(0)
+                    source.and_then(|row| row.get(column?)).copied().unwrap_or(0)
                 }));
             }
         }
@@ -74,49 +65,30 @@ mod tests {
 
     use super::*;
 
-    const SHAPE: ImageShape = ImageShape {
-        channels: 2,
-        height: 3,
-        width: 3,
-    };
+    const SHAPE: ImageShape = ImageShape { channels: 2, height: 3, width: 3 };
 
     fn seen(augmentation: Augmentation, epoch: u64, index: usize) -> Vec<u8> {
         let image: Vec<u8> = (1..=18).collect();
         let mut output = Vec::new();
-        let draw = Draw {
-            seed: 4,
-            epoch,
-            index,
-        };
+        let draw = Draw { seed: 4, epoch, index };
         augmentation.apply(&image, SHAPE, draw, &mut output);
         output
     }
 
     #[test]
     fn crops_and_flips_are_all_the_shifts_and_mirrors() {
-        let augmentation = Augmentation {
-            crop_padding: 1,
-            horizontal_flip: true,
-        };
+        let augmentation = Augmentation { crop_padding: 1, horizontal_flip: true };
         let found: BTreeSet<Vec<u8>> = (0..1000).map(|i| seen(augmentation, 0, i)).collect();
 
         let mut expected = BTreeSet::new();
-        for (down, right, mirrored) in
-            (0..18).map(|case| (case / 6 - 1, case / 2 % 3 - 1, case % 2 == 1))
-        {
+        for (down, right, mirrored) in (0..18).map(|case| (case / 6 - 1, case / 2 % 3 - 1, case % 2 == 1)) {
             let pixel = |channel: i32, y: i32, x: i32| {
                 let x = if mirrored { 2 - x } else { x };
                 let (y, x) = (y + down, x + right);
                 let inside = (0..3).contains(&y) && (0..3).contains(&x);
-                if inside {
-                    (channel * 9 + y * 3 + x + 1) as u8
-                } else {
-                    0
-                }
+                if inside { (channel * 9 + y * 3 + x + 1) as u8 } else { 0 }
             };
-            let image = (0..18)
-                .map(|at| pixel(at / 9, at / 3 % 3, at % 3))
-                .collect();
+            let image = (0..18).map(|at| pixel(at / 9, at / 3 % 3, at % 3)).collect();
             expected.insert(image);
         }
         assert_eq!(expected.len(), 18);
@@ -125,23 +97,14 @@ mod tests {
 
     #[test]
     fn no_augmentation_keeps_the_bytes() {
-        assert_eq!(
-            seen(Augmentation::NONE, 3, 5),
-            (1..=18).collect::<Vec<u8>>()
-        );
+        assert_eq!(seen(Augmentation::NONE, 3, 5), (1..=18).collect::<Vec<u8>>());
     }
 
     #[test]
     fn epoch_and_sample_choose_the_draw() {
-        let over_epochs: Vec<_> = (0..20)
-            .map(|epoch| seen(Augmentation::CROP_AND_FLIP, epoch, 0))
-            .collect();
-        let again: Vec<_> = (0..20)
-            .map(|epoch| seen(Augmentation::CROP_AND_FLIP, epoch, 0))
-            .collect();
-        let over_samples: Vec<_> = (0..20)
-            .map(|index| seen(Augmentation::CROP_AND_FLIP, 0, index))
-            .collect();
+        let over_epochs: Vec<_> = (0..20).map(|epoch| seen(Augmentation::CROP_AND_FLIP, epoch, 0)).collect();
+        let again: Vec<_> = (0..20).map(|epoch| seen(Augmentation::CROP_AND_FLIP, epoch, 0)).collect();
+        let over_samples: Vec<_> = (0..20).map(|index| seen(Augmentation::CROP_AND_FLIP, 0, index)).collect();
         assert_eq!(over_epochs, again);
         assert_ne!(over_epochs, over_samples);
         assert!(over_epochs.iter().collect::<BTreeSet<_>>().len() > 5);

@@ -46,12 +46,7 @@ impl<'a> Batches<'a> {
             dataset.shape().channels,
             "the normalization is for another number of channels than the images"
         );
-        Batches {
-            dataset,
-            table: normalization.table(),
-            batch_size: batch_size.max(1),
-            next: 0,
-        }
+        Batches { dataset, table: normalization.table(), batch_size: batch_size.max(1), next: 0 }
     }
 }
 
@@ -73,11 +68,7 @@ impl Iterator for Batches<'_> {
         }
         let labels = self.dataset.labels()[self.next..end].to_vec();
         self.next = end;
-        Some(Batch {
-            shape,
-            images,
-            labels,
-        })
+        Some(Batch { shape, images, labels })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -95,11 +86,7 @@ mod tests {
 
     #[test]
     fn every_pixel_is_looked_up_in_its_channel() {
-        let shape = ImageShape {
-            channels: 2,
-            height: 1,
-            width: 2,
-        };
+        let shape = ImageShape { channels: 2, height: 1, width: 2 };
         let images: Vec<u8> = (0..20).map(|value| value * 12).collect();
         let dataset = Dataset::new("five", vec!["one".into()], shape, images, vec![0; 5]).unwrap();
         let normalization = Normalization::new(&[0.0, 0.5], &[1.0, 0.25]).unwrap();
@@ -112,11 +99,7 @@ mod tests {
         let values: Vec<f32> = batches.flat_map(|batch| batch.images).collect();
         for (position, (&value, &pixel)) in values.iter().zip(dataset.images()).enumerate() {
             let scaled = f32::from(pixel) / 255.0;
-            let expected = if position / 2 % 2 == 0 {
-                scaled
-            } else {
-                (scaled - 0.5) * 4.0
-            };
+            let expected = if position / 2 % 2 == 0 { scaled } else { (scaled - 0.5) * 4.0 };
             assert_eq!(value, expected);
         }
         assert_eq!(values.len(), 20);

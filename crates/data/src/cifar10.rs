@@ -11,41 +11,21 @@ use std::path::{Path, PathBuf};
 use crate::{DataError, Dataset, DuplicatePolicy, ImageShape, Splits};
 
 /// Names of the classes, by label.
-pub const CLASS_NAMES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
+pub const CLASS_NAMES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// Shape of every image.
-pub const SHAPE: ImageShape = ImageShape {
-    channels: 3,
-    height: 32,
-    width: 32,
-};
+pub const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
 
-const TRAIN_FILES: [&str; 5] = [
-    "data_batch_1.bin",
-    "data_batch_2.bin",
-    "data_batch_3.bin",
-    "data_batch_4.bin",
-    "data_batch_5.bin",
-];
+const TRAIN_FILES: [&str; 5] =
+    ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
 const TEST_FILE: &str = "test_batch.bin";
 const FOLDER: &str = "cifar-10-batches-bin";
 const RECORDS: usize = 10_000;
 const RECORD_BYTES: usize = 1 + 3 * 32 * 32;
 const FILE_BYTES: u64 = (RECORDS * RECORD_BYTES) as u64;
 
-const EXPECTED: &str =
-    "the folder cifar-10-batches-bin, the folder that holds it, or cifar-10-binary.tar.gz";
+const EXPECTED: &str = "the folder cifar-10-batches-bin, the folder that holds it, or cifar-10-binary.tar.gz";
 const HINT: &str = "download the binary version, cifar-10-binary.tar.gz, from \
                     https://www.cs.toronto.edu/~kriz/cifar.html and name it or its unpacked folder";
 const HINT_PYTHON: &str = "these are the files of the Python version; the binary version is \
@@ -66,18 +46,12 @@ const HINT_DAMAGED: &str = "download or unpack the archive again";
 /// above 9, and a refusal of the operating system.
 pub fn read(path: &Path) -> Result<Splits, DataError> {
     let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => DataError::PathNotFound {
-            path: path.to_owned(),
-            expected: EXPECTED,
-            hint: HINT,
-        },
+        std::io::ErrorKind::NotFound => {
+            DataError::PathNotFound { path: path.to_owned(), expected: EXPECTED, hint: HINT }
+        }
         _ => io(path, "look at the path")(source),
     })?;
-    let (train, test) = if metadata.is_dir() {
-        read_folder(path)?
-    } else {
-        read_archive(path)?
-    };
+    let (train, test) = if metadata.is_dir() { read_folder(path)? } else { read_archive(path)? };
     Splits::disjoint(
         train.into_dataset("cifar10/train")?,
         test.into_dataset("cifar10/test")?,
@@ -114,14 +88,10 @@ impl Samples {
         let mut source = BufReader::with_capacity(1 << 20, source);
         let mut record = [0u8; RECORD_BYTES];
         for position in 0..RECORDS {
-            source
-                .read_exact(&mut record)
-                .map_err(|error| match error.kind() {
-                    std::io::ErrorKind::UnexpectedEof => {
-                        wrong_size((position * RECORD_BYTES) as u64)
-                    }
-                    _ => io(file, "read the file")(error),
-                })?;
+            source.read_exact(&mut record).map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => wrong_size((position * RECORD_BYTES) as u64),
+                _ => io(file, "read the file")(error),
+            })?;
             let [label, pixels @ ..] = &record;
             if usize::from(*label) >= CLASS_NAMES.len() {
                 return Err(DataError::LabelOutOfRange {
@@ -154,9 +124,7 @@ fn read_folder(path: &Path) -> Result<(Samples, Samples), DataError> {
         .map(str::to_owned)
         .collect();
     if !absent.is_empty() {
-        let python = ["data_batch_1", "cifar-10-batches-py"]
-            .iter()
-            .any(|name| folder.join(name).exists());
+        let python = ["data_batch_1", "cifar-10-batches-py"].iter().any(|name| folder.join(name).exists());
         return Err(DataError::MissingFiles {
             path: folder.to_owned(),
             files: absent,
@@ -224,9 +192,5 @@ fn read_archive(path: &Path) -> Result<(Samples, Samples), DataError> {
 }
 
 fn io(path: &Path, action: &'static str) -> impl Fn(std::io::Error) -> DataError {
-    move |source| DataError::Io {
-        path: path.to_owned(),
-        action,
-        source,
-    }
+    move |source| DataError::Io { path: path.to_owned(), action, source }
 }

@@ -70,13 +70,7 @@ impl Dataset {
                 hint: "give the class a name, or correct the label",
             });
         }
-        Ok(Dataset {
-            name,
-            class_names,
-            shape,
-            images,
-            labels,
-        })
+        Ok(Dataset { name, class_names, shape, images, labels })
     }
 
     /// The set's name, with its split: `cifar10/train`.
@@ -150,11 +144,7 @@ impl Dataset {
         let number = |hasher: &mut blake3::Hasher, value: usize| {
             hasher.update(&(value as u64).to_le_bytes());
         };
-        let ImageShape {
-            channels,
-            height,
-            width,
-        } = self.shape;
+        let ImageShape { channels, height, width } = self.shape;
         for size in [channels, height, width, self.len(), self.class_names.len()] {
             number(&mut hasher, size);
         }
@@ -215,11 +205,7 @@ pub struct ChannelStatistics {
 mod tests {
     use super::*;
 
-    const SHAPE: ImageShape = ImageShape {
-        channels: 2,
-        height: 1,
-        width: 2,
-    };
+    const SHAPE: ImageShape = ImageShape { channels: 2, height: 1, width: 2 };
 
     fn classes() -> Vec<String> {
         vec!["cat".into(), "dog".into()]
@@ -242,16 +228,9 @@ mod tests {
     #[test]
     fn content_and_not_the_name_makes_the_fingerprint() {
         let set = two_samples();
-        assert_eq!(
-            set.fingerprint(),
-            set.select("other", &[0, 1]).fingerprint()
-        );
-        assert_ne!(
-            set.fingerprint(),
-            set.select("other", &[1, 0]).fingerprint()
-        );
-        let relabelled =
-            Dataset::new("pets", classes(), SHAPE, set.images.clone(), vec![1, 1]).unwrap();
+        assert_eq!(set.fingerprint(), set.select("other", &[0, 1]).fingerprint());
+        assert_ne!(set.fingerprint(), set.select("other", &[1, 0]).fingerprint());
+        let relabelled = Dataset::new("pets", classes(), SHAPE, set.images.clone(), vec![1, 1]).unwrap();
         assert_ne!(set.fingerprint(), relabelled.fingerprint());
     }
 
@@ -270,18 +249,12 @@ mod tests {
     fn a_label_without_a_class_is_refused_with_its_place() {
         let error = Dataset::new("pets", classes(), SHAPE, vec![0; 8], vec![0, 2]).unwrap_err();
         let message = error.to_string();
-        assert!(
-            message.contains("pets: record 1 has label 2; expected 0 to 1"),
-            "{message}"
-        );
+        assert!(message.contains("pets: record 1 has label 2; expected 0 to 1"), "{message}");
     }
 
     #[test]
     fn pixels_that_do_not_fit_the_labels_are_refused() {
         let error = Dataset::new("pets", classes(), SHAPE, vec![0; 7], vec![0, 1]).unwrap_err();
-        assert!(matches!(
-            error,
-            DataError::SizeMismatch { image_bytes: 7, .. }
-        ));
+        assert!(matches!(error, DataError::SizeMismatch { image_bytes: 7, .. }));
     }
 }

@@ -19,9 +19,7 @@ impl Order {
     pub fn indices(self, samples: usize, seed: u64, epoch: u64) -> Vec<usize> {
         match self {
             Order::Sequential => (0..samples).collect(),
-            Order::Shuffled => {
-                Random::new(seed, &format!("data/order/{epoch}")).permutation(samples)
-            }
+            Order::Shuffled => Random::new(seed, &format!("data/order/{epoch}")).permutation(samples),
         }
     }
 }
@@ -67,11 +65,7 @@ pub fn epoch(
         augmentation.apply(dataset.image(index), shape, draw, &mut images);
         labels.push(i64::from(dataset.labels()[index]));
     }
-    EpochData {
-        shape,
-        images,
-        labels,
-    }
+    EpochData { shape, images, labels }
 }
 
 #[cfg(test)]
@@ -79,11 +73,7 @@ mod tests {
     use super::*;
 
     fn hundred() -> Dataset {
-        let shape = ImageShape {
-            channels: 1,
-            height: 1,
-            width: 2,
-        };
+        let shape = ImageShape { channels: 1, height: 1, width: 2 };
         let images = (0..100).flat_map(|value| [value, 200]).collect();
         let classes = (0..100).map(|class| class.to_string()).collect();
         Dataset::new("hundred", classes, shape, images, (0..100).collect()).unwrap()
@@ -91,15 +81,7 @@ mod tests {
 
     #[test]
     fn seed_and_epoch_choose_the_order() {
-        let shuffled = |seed, number| {
-            epoch(
-                &hundred(),
-                Order::Shuffled,
-                Augmentation::NONE,
-                seed,
-                number,
-            )
-        };
+        let shuffled = |seed, number| epoch(&hundred(), Order::Shuffled, Augmentation::NONE, seed, number);
         assert_eq!(shuffled(1, 0), shuffled(1, 0));
         assert_ne!(shuffled(1, 0).labels, shuffled(1, 1).labels);
         assert_ne!(shuffled(1, 0).labels, shuffled(2, 0).labels);
@@ -118,10 +100,7 @@ mod tests {
 
     #[test]
     fn the_order_does_not_change_the_augmentation_of_a_sample() {
-        let flip = Augmentation {
-            crop_padding: 0,
-            horizontal_flip: true,
-        };
+        let flip = Augmentation { crop_padding: 0, horizontal_flip: true };
         let straight = epoch(&hundred(), Order::Sequential, flip, 1, 5);
         let shuffled = epoch(&hundred(), Order::Shuffled, flip, 1, 5);
         for (pixels, &label) in shuffled.images.chunks_exact(2).zip(&shuffled.labels) {

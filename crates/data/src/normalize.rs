@@ -19,12 +19,7 @@ impl Normalization {
     pub fn new(mean: &[f32], deviation: &[f32]) -> Result<Self, DataError> {
         let refuse = |what, channel, found: Option<&f32>, expected| {
             let found = found.map_or("absent".to_owned(), f32::to_string);
-            Err(DataError::Normalization {
-                what,
-                channel,
-                found,
-                expected,
-            })
+            Err(DataError::Normalization { what, channel, found, expected })
         };
         for channel in 0..mean.len().max(deviation.len()).max(1) {
             let (mean, deviation) = (mean.get(channel), deviation.get(channel));
@@ -36,10 +31,7 @@ impl Normalization {
                 return refuse("deviation", channel, deviation, expected);
             }
         }
-        Ok(Normalization {
-            mean: mean.to_vec(),
-            deviation: deviation.to_vec(),
-        })
+        Ok(Normalization { mean: mean.to_vec(), deviation: deviation.to_vec() })
     }
 
     /// The statistics of a set, rounded to `f32`.
@@ -88,8 +80,7 @@ mod tests {
     #[test]
     fn the_table_holds_the_values_that_numpy_computes() {
         // numpy: ((np.arange(256, dtype=f4) / f4(255)) - f4(mean)) / f4(deviation), viewed as u4.
-        let normalization =
-            Normalization::new(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]).unwrap();
+        let normalization = Normalization::new(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]).unwrap();
         let table = normalization.table();
         assert_eq!(table.len(), 3 * 256);
         let expected = [
@@ -116,17 +107,9 @@ mod tests {
             (vec![0.5], vec![0.0]),
             (vec![0.5], vec![f32::INFINITY]),
         ] {
-            assert!(
-                Normalization::new(&mean, &deviation).is_err(),
-                "{mean:?} {deviation:?}"
-            );
+            assert!(Normalization::new(&mean, &deviation).is_err(), "{mean:?} {deviation:?}");
         }
-        let message = Normalization::new(&[0.5, 0.5], &[1.0, -1.0])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("deviation of channel 1 is -1"),
-            "{message}"
-        );
+        let message = Normalization::new(&[0.5, 0.5], &[1.0, -1.0]).unwrap_err().to_string();
+        assert!(message.contains("deviation of channel 1 is -1"), "{message}");
     }
 }

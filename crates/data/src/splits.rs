@@ -54,20 +54,13 @@ impl Splits {
     /// # Errors
     ///
     /// [`DataError::SplitsOverlap`] under [`DuplicatePolicy::Refuse`].
-    pub fn disjoint(
-        train: Dataset,
-        test: Dataset,
-        policy: DuplicatePolicy,
-    ) -> Result<Splits, DataError> {
+    pub fn disjoint(train: Dataset, test: Dataset, policy: DuplicatePolicy) -> Result<Splits, DataError> {
         let (in_test, repeated_in_test) = first_positions(&test);
         let (_, repeated_in_training) = first_positions(&train);
         let shared: Vec<SharedImage> = (0..train.len())
             .filter_map(|train_index| {
                 let test_index = *in_test.get(&blake3::hash(train.image(train_index)))?;
-                Some(SharedImage {
-                    train_index,
-                    test_index,
-                })
+                Some(SharedImage { train_index, test_index })
             })
             .collect();
         let train = match (policy, shared.first()) {
@@ -84,11 +77,7 @@ impl Splits {
         Ok(Splits {
             train,
             test,
-            report: SplitReport {
-                dropped_from_training: shared,
-                repeated_in_training,
-                repeated_in_test,
-            },
+            report: SplitReport { dropped_from_training: shared, repeated_in_training, repeated_in_test },
         })
     }
 }
@@ -117,9 +106,7 @@ pub fn calibration_subset(train: &Dataset, count: usize, seed: u64) -> Result<Da
 fn first_positions(set: &Dataset) -> (HashMap<blake3::Hash, usize>, usize) {
     let mut positions = HashMap::with_capacity(set.len());
     for index in 0..set.len() {
-        positions
-            .entry(blake3::hash(set.image(index)))
-            .or_insert(index);
+        positions.entry(blake3::hash(set.image(index))).or_insert(index);
     }
     let repeated = set.len() - positions.len();
     (positions, repeated)
@@ -128,9 +115,7 @@ fn first_positions(set: &Dataset) -> (HashMap<blake3::Hash, usize>, usize) {
 /// `train` less the samples in `shared`, which stand in increasing order.
 fn without(train: &Dataset, shared: &[SharedImage]) -> Dataset {
     let mut dropped = shared.iter().map(|pair| pair.train_index).peekable();
-    let kept: Vec<usize> = (0..train.len())
-        .filter(|&index| dropped.next_if_eq(&index).is_none())
-        .collect();
+    let kept: Vec<usize> = (0..train.len()).filter(|&index| dropped.next_if_eq(&index).is_none()).collect();
     train.select(train.name(), &kept)
 }
 
@@ -140,11 +125,7 @@ mod tests {
     use crate::ImageShape;
 
     fn pixels(name: &str, values: &[u8]) -> Dataset {
-        let shape = ImageShape {
-            channels: 1,
-            height: 1,
-            width: 1,
-        };
+        let shape = ImageShape { channels: 1, height: 1, width: 1 };
         let labels = vec![0; values.len()];
         Dataset::new(name, vec!["pixel".into()], shape, values.to_vec(), labels).unwrap()
     }
@@ -179,10 +160,7 @@ mod tests {
         )
         .unwrap_err();
         let message = error.to_string();
-        assert!(
-            message.contains("training sample 2 and test sample 1"),
-            "{message}"
-        );
+        assert!(message.contains("training sample 2 and test sample 1"), "{message}");
     }
 
     #[test]

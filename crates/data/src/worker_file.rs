@@ -33,22 +33,14 @@ pub fn write_worker_file(
         });
     }
     let labels: Vec<u8> = data.labels.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let table: Vec<u8> = normalization
-        .table()
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
+    let table: Vec<u8> = normalization.table().iter().flat_map(|v| v.to_le_bytes()).collect();
     let images_shape = vec![data.len(), shape.channels, shape.height, shape.width];
-    let view = |dtype, shape, bytes| {
-        TensorView::new(dtype, shape, bytes).map_err(|error| refused(path, error))
-    };
+    let view =
+        |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).map_err(|error| refused(path, error));
     let tensors = [
         ("images", view(Dtype::U8, images_shape, &data.images)?),
         ("labels", view(Dtype::I64, vec![data.len()], &labels)?),
-        (
-            "table",
-            view(Dtype::F32, vec![shape.channels, 256], &table)?,
-        ),
+        ("table", view(Dtype::F32, vec![shape.channels, 256], &table)?),
     ];
 
     let folder = match path.parent() {
@@ -62,9 +54,7 @@ pub fn write_worker_file(
     let metadata: Option<HashMap<String, String>> = None;
     safetensors::serialize_to_file(tensors, metadata, partial.path())
         .map_err(|error| refused(path, error))?;
-    partial
-        .persist(path)
-        .map_err(|error| failed(path, "put the finished file in its place", error.error))?;
+    partial.persist(path).map_err(|error| failed(path, "put the finished file in its place", error.error))?;
     Ok(())
 }
 
@@ -77,11 +67,7 @@ fn refused(path: &Path, error: SafeTensorError) -> DataError {
 }
 
 fn failed(path: &Path, action: &'static str, source: std::io::Error) -> DataError {
-    DataError::Io {
-        path: path.to_owned(),
-        action,
-        source,
-    }
+    DataError::Io { path: path.to_owned(), action, source }
 }
 
 #[cfg(test)]
@@ -91,11 +77,7 @@ mod tests {
 
     fn three_samples() -> EpochData {
         EpochData {
-            shape: ImageShape {
-                channels: 1,
-                height: 2,
-                width: 2,
-            },
+            shape: ImageShape { channels: 1, height: 2, width: 2 },
             images: (0..12).collect(),
             labels: vec![2, 0, 1],
         }
@@ -112,10 +94,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let images = file.tensor("images").unwrap();
-        assert_eq!(
-            (images.dtype(), images.shape()),
-            (Dtype::U8, &[3, 1, 2, 2][..])
-        );
+        assert_eq!((images.dtype(), images.shape()), (Dtype::U8, &[3, 1, 2, 2][..]));
         assert_eq!(images.data(), (0..12).collect::<Vec<u8>>());
         let labels = file.tensor("labels").unwrap();
         assert_eq!((labels.dtype(), labels.shape()), (Dtype::I64, &[3][..]));

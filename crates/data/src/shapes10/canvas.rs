@@ -27,9 +27,7 @@ pub(super) trait Area {
 impl Canvas {
     /// All black.
     pub(super) fn new() -> Canvas {
-        Canvas {
-            planes: [[0.0; PLANE]; 3],
-        }
+        Canvas { planes: [[0.0; PLANE]; 3] }
     }
 
     /// Gives every pixel the colour of its centre.

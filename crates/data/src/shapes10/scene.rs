@@ -7,30 +7,30 @@ use super::outline::Outline;
 
 /// Draws one image with `outline` in it.
 pub(super) fn draw(outline: Outline, random: &mut Random, canvas: &mut Canvas) {
-    let ground = Shade::drawn(random);
-    let figure = Shade::drawn_against(random, ground.colour);
+    let ground_brightness = between(random, 60.0, 120.0);
+    let ground = Shade::of_brightness(random, ground_brightness);
+    let figure_brightness = ground_brightness + between(random, 40.0, 100.0);
+    let figure = Shade::of_brightness(random, figure_brightness);
     let waves = Waves::drawn(random);
     canvas.cover(|x, y| {
         let wave = waves.at(x, y);
         ground.at(x, y).map(|value| value + wave)
     });
 
-    for _ in 0..random.range(2, 6) {
+    for _ in 0..random.range(1, 4) {
         let shade = Shade::drawn(random);
-        canvas.paint(&Stroke::drawn(random, 0.5, 1.1, 3.0, 9.0), |x, y| {
-            shade.at(x, y)
-        });
+        canvas.paint(&Stroke::drawn(random, 0.5, 1.1, 3.0, 9.0), |x, y| shade.at(x, y));
     }
 
     let shape = Placed::drawn(random, outline);
     canvas.paint(&shape, |x, y| figure.at(x, y));
 
-    for _ in 0..random.range(1, 4) {
+    for _ in 0..random.range(0, 3) {
         let shade = Shade::drawn(random);
         let stroke = shape.crossed_by(random);
         canvas.paint(&stroke, |x, y| shade.at(x, y));
     }
-    let deviation = between(random, 8.0, 26.0);
+    let deviation = between(random, 6.0, 20.0);
     canvas.add_noise(random, deviation);
 }
 
@@ -48,12 +48,12 @@ struct Placed {
 
 impl Placed {
     fn drawn(random: &mut Random, outline: Outline) -> Placed {
-        let radius = between(random, 6.5, 12.5);
+        let radius = between(random, 7.5, 12.5);
         let middle = SIDE as f32 / 2.0;
-        let reach = (middle - 0.8 * radius).min(6.0);
+        let reach = (middle - 0.8 * radius).min(5.0);
         let x = middle + between(random, -reach, reach);
         let y = middle + between(random, -reach, reach);
-        let (sine, cosine) = turn(random);
+        let (sine, cosine) = tilt(random);
         let stretch = between(random, 0.8, 1.25);
         let (wide, high) = (radius * stretch, radius / stretch);
         Placed {
@@ -140,17 +140,19 @@ impl Shade {
         Shade::sloping(random, colour)
     }
 
-    fn drawn_against(random: &mut Random, other: Colour) -> Shade {
-        let colour = contrasting(random, other);
+    /// A drawn colour, less saturated, whose channels have the mean `brightness`.
+    fn of_brightness(random: &mut Random, brightness: f32) -> Shade {
+        let mut colour = colour(random);
+        let mean = (colour[0] + colour[1] + colour[2]) / 3.0;
+        for value in &mut colour {
+            *value = 0.6 * (*value - mean) + brightness;
+        }
         Shade::sloping(random, colour)
     }
 
     fn sloping(random: &mut Random, colour: Colour) -> Shade {
         let mut slope = || between(random, -1.5, 1.5);
-        Shade {
-            colour,
-            slopes: std::array::from_fn(|_| [slope(), slope()]),
-        }
+        Shade { colour, slopes: std::array::from_fn(|_| [slope(), slope()]) }
     }
 
     fn at(&self, x: f32, y: f32) -> Colour {
@@ -178,7 +180,7 @@ impl Waves {
             right: cosine / length,
             down: sine / length,
             start: between(random, 100.0, 101.0),
-            height: between(random, 0.0, 30.0),
+            height: between(random, 0.0, 20.0),
         }
     }
 
@@ -195,19 +197,13 @@ fn colour(random: &mut Random) -> Colour {
     std::array::from_fn(|_| between(random, 25.0, 230.0))
 }
 
-/// A colour that the eye tells from `other`, though not always easily.
-fn contrasting(random: &mut Random, other: Colour) -> Colour {
-    loop {
-        let found = colour(random);
-        let difference: f32 = found.iter().zip(other).map(|(a, b)| (a - b).abs()).sum();
-        if difference > 90.0 {
-            return found;
-        }
-    }
-}
-
 fn between(random: &mut Random, low: f32, high: f32) -> f32 {
     low + (high - low) * random.uniform_f32()
+}
+
+/// Sine and cosine of a drawn angle of at most 30 degrees to either side.
+fn tilt(random: &mut Random) -> (f32, f32) {
+    libm::sincosf(between(random, -0.52, 0.52))
 }
 
 /// Sine and cosine of a uniformly drawn angle.
