@@ -312,12 +312,12 @@ fn slide(
                         format!("{size} elements with their padding"),
                     ),
                 },
-                _ => Ok(Dim::symbolic(format!(
+                _ => Ok(derived(format!(
                     "pool({extent},{},{},{},{})",
                     taps[axis],
                     window.strides[axis],
                     window.dilations[axis],
-                    window.pads_begin[axis] + window.pads_end[axis]
+                    window.pads_begin[axis].saturating_add(window.pads_end[axis])
                 ))),
             }
         })
@@ -361,24 +361,46 @@ fn broadcast(context: &Context<'_>, a: &TensorType, b: &TensorType) -> Result<Te
             }
             (Dim::Known(_), Dim::Symbolic(_)) => from_a,
             (Dim::Symbolic(_), Dim::Known(_)) => from_b,
-            (Dim::Symbolic(_), Dim::Symbolic(_)) => Dim::symbolic(format!("max({from_a},{from_b})")),
+            (Dim::Symbolic(_), Dim::Symbolic(_)) => derived(format!("max({from_a},{from_b})")),
         });
     }
     Ok(TensorType::new(a.dtype, shape))
 }
 
-/// The product of extents, symbolic when one of them is.
+/// The product of extents, symbolic when one of them is or when the number overflows.
 fn product(dims: &[Dim]) -> Dim {
-    let known: usize = dims.iter().filter_map(Dim::known).product();
+    let Some(known) = known_product(dims) else {
+        let names: Vec<String> = dims.iter().map(ToString::to_string).collect();
+        return derived(names.join("*"));
+    };
     let symbolic: Vec<&Dim> = dims.iter().filter(|dim| dim.known().is_none()).collect();
     match symbolic.as_slice() {
         [] => Dim::Known(known),
         [only] if known == 1 => (*only).clone(),
         _ => {
             let names: Vec<String> = symbolic.iter().map(ToString::to_string).collect();
-            Dim::symbolic(if known == 1 { names.join("*") } else { format!("{}*{known}", names.join("*")) })
+            derived(if known == 1 { names.join("*") } else { format!("{}*{known}", names.join("*")) })
         }
     }
+}
+
+/// The product of the extents that are known; `None` when it overflows.
+fn known_product(dims: &[Dim]) -> Option<usize> {
+    dims.iter().filter_map(Dim::known).try_fold(1usize, usize::checked_mul)
+}
+
+const LONGEST_DERIVED_NAME: usize = 120;
+
+/// A symbolic extent named by the formula that gives it. Formulas can double in length from node to node, so long ones
+/// go by their 64-bit FNV-1a hash.
+fn derived(formula: String) -> Dim {
+    if formula.len() <= LONGEST_DERIVED_NAME {
+        return Dim::symbolic(formula);
+    }
+    let hash = formula.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Dim::symbolic(format!("?{hash:016x}"))
 }
 
 fn reshape(context: &Context<'_>, x: &TensorType, target: &[i64]) -> Result<TensorType, InferError> {
@@ -424,16 +446,15 @@ fn reshape(context: &Context<'_>, x: &TensorType, target: &[i64]) -> Result<Tens
         (_, Dim::Known(1)) => from,
         _ => match (source_left.iter().filter(|dim| dim.known().is_none()).count(), to.known()) {
             (1, Some(to)) => {
-                let known: usize = source_left.iter().filter_map(Dim::known).product();
-                if known == to {
+                if known_product(&source_left) == Some(to) {
                     product(
                         &source_left.iter().filter(|dim| dim.known().is_none()).cloned().collect::<Vec<_>>(),
                     )
                 } else {
-                    Dim::symbolic(format!("{from}/{to}"))
+                    derived(format!("{from}/{to}"))
                 }
             }
-            _ => Dim::symbolic(format!("{from}/({to})")),
+            _ => derived(format!("{from}/({to})")),
         },
     };
     Ok(TensorType::new(x.dtype, shape.into_iter().map(|dim| dim.unwrap_or_else(|| rest.clone()))))
