@@ -45,3 +45,6 @@ pub mod keys {
     /// Positions, separated by commas, of the optional outputs that a node leaves out before its last output.
     pub const OUTPUTS_LEFT_OUT: &str = "onnx:outputs_left_out";
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,8 +16,12 @@ def run(path: str, optimize: bool) -> list[np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     if not optimize:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        options.graph_optimization_level = (
+            onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        )
+    session = onnxruntime.InferenceSession(
+        path, options, providers=["CPUExecutionProvider"]
+    )
     random = np.random.default_rng(0)
     feeds = {}
     for value in session.get_inputs():
@@ -38,7 +42,9 @@ def main() -> None:
             assert len(found) == len(expected) > 0, written
             for left, right in zip(found, expected, strict=True):
                 assert left.dtype == right.dtype and left.shape == right.shape, written
-                assert left.size > 0 and np.array_equal(left, right), f"{written} differs from {original}"
+                assert left.size > 0 and np.array_equal(left, right), (
+                    f"{written} differs from {original}"
+                )
                 compared += left.size
         print("equal", written, compared)
 

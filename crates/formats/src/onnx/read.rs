@@ -62,6 +62,14 @@ fn model(bytes: Bytes, mut tensors: TensorReader) -> Result<Model, ReadError> {
         return refuse("the model holds training graphs, which are not supported; export it for inference");
     }
     let opsets = opsets(&proto.opset_import)?;
+    let foreign = graph.node.iter().find(|node| !opsets.contains_key(default_domain(&node.domain)));
+    if let Some(node) = foreign {
+        return Err(ReadError::Node {
+            node: node.name.clone(),
+            op: format!("{}::{}", node.domain, node.op_type),
+            reason: String::from("the model does not import a version of the operator's domain"),
+        });
+    }
     let metadata = metadata(
         &proto.metadata_props,
         &[

@@ -32,6 +32,7 @@ pub(super) fn graph(mut proto: GraphProto, tensors: &mut TensorReader) -> Result
         producers: HashMap::new(),
         node_names: proto.node.iter().map(|node| node.name.clone()).collect(),
         used_node_names: HashSet::new(),
+        next_number: HashMap::new(),
     };
 
     let constants: HashSet<&str> = proto.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
@@ -82,6 +83,8 @@ struct GraphReader {
     /// Names that nodes of the file have, which generated names avoid.
     node_names: HashSet<String>,
     used_node_names: HashSet<String>,
+    /// The number to try next behind a name that is taken.
+    next_number: HashMap<String, u64>,
 }
 
 impl GraphReader {
@@ -237,8 +240,14 @@ impl GraphReader {
         let name = if !used.contains(wanted) && (own || !self.node_names.contains(wanted)) {
             wanted.to_owned()
         } else {
-            let free = |name: &String| !used.contains(name) && !self.node_names.contains(name);
-            (1u64..).map(|number| format!("{wanted}_{number}")).find(free).unwrap_or_default()
+            let number = self.next_number.entry(wanted.to_owned()).or_insert(0);
+            loop {
+                *number += 1;
+                let name = format!("{wanted}_{number}");
+                if !used.contains(&name) && !self.node_names.contains(&name) {
+                    break name;
+                }
+            }
         };
         self.used_node_names.insert(name.clone());
         name

@@ -135,6 +135,9 @@ fn op(
 }
 
 fn conv(attributes: &mut NodeAttributes<'_>, arguments: &Arguments<'_>) -> Result<Option<Op>, String> {
+    if arguments.ty(0).is_none() || arguments.ty(1).is_none() {
+        return Err(String::from("expected 2 to 3 inputs: data, weight and perhaps a bias"));
+    }
     let stated = attributes.sizes("kernel_shape", 1)?;
     let weight = arguments.spatial(1);
     if let (Some(stated), Some(weight)) = (&stated, &weight) {
@@ -224,8 +227,8 @@ fn window(
     let Some(extents) = extents else {
         return Ok(None);
     };
-    for axis in 0..axes {
-        let (Some(Some(extent)), Some(taps)) = (extents.get(axis).copied(), kernel[axis]) else {
+    for (axis, &taps) in kernel.iter().enumerate() {
+        let (Some(Some(extent)), Some(taps)) = (extents.get(axis).copied(), taps) else {
             return Ok(None);
         };
         let reach = (taps - 1).checked_mul(window.dilations[axis]).and_then(|reach| reach.checked_add(1));
