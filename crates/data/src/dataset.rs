@@ -42,8 +42,9 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::SizeMismatch`] when the bytes are not those of that many images, and
-    /// [`DataError::LabelOutOfRange`] for a label without a class name.
+    /// [`DataError::Setting`] for a shape without pixels, [`DataError::SizeMismatch`] when the bytes
+    /// are not those of that many images, [`DataError::LabelOutOfRange`] for a label without a
+    /// class name.
     pub fn new(
         name: impl Into<String>,
         class_names: Vec<String>,
@@ -52,6 +53,14 @@ impl Dataset {
         labels: Vec<u32>,
     ) -> Result<Self, DataError> {
         let name = name.into();
+        if shape.bytes() == 0 {
+            return Err(DataError::Setting {
+                name,
+                what: "the shape of an image [channels, height, width]",
+                found: format!("{:?}", [shape.channels, shape.height, shape.width]),
+                expected: "at least one of each".to_owned(),
+            });
+        }
         if labels.len().checked_mul(shape.bytes()) != Some(images.len()) {
             return Err(DataError::SizeMismatch {
                 name,
@@ -170,10 +179,10 @@ impl Dataset {
         let plane = self.shape.plane().max(1);
         for (position, pixels) in self.images.chunks_exact(plane).enumerate() {
             let channel = position % channels;
-            // 32-bit sums hold 66,051 squares, which a row of a plane stays below.
-            for row in pixels.chunks(1 << 16) {
-                let sum: u32 = row.iter().map(|&pixel| u32::from(pixel)).sum();
-                let square: u32 = row.iter().map(|&pixel| u32::from(pixel).pow(2)).sum();
+            // A 32-bit sum holds up to 66,051 squares of a pixel.
+            for part in pixels.chunks(1 << 16) {
+                let sum: u32 = part.iter().map(|&pixel| u32::from(pixel)).sum();
+                let square: u32 = part.iter().map(|&pixel| u32::from(pixel).pow(2)).sum();
                 sums[channel] += u64::from(sum);
                 squares[channel] += u64::from(square);
             }
@@ -256,5 +265,8 @@ mod tests {
     fn pixels_that_do_not_fit_the_labels_are_refused() {
         let error = Dataset::new("pets", classes(), SHAPE, vec![0; 7], vec![0, 1]).unwrap_err();
         assert!(matches!(error, DataError::SizeMismatch { image_bytes: 7, .. }));
+        let flat = ImageShape { channels: 2, height: 0, width: 2 };
+        let error = Dataset::new("pets", classes(), flat, vec![], vec![0, 1]).unwrap_err();
+        assert!(error.to_string().contains("[2, 0, 2]"), "{error}");
     }
 }

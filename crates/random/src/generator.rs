@@ -18,9 +18,7 @@ impl Random {
     pub fn new(seed: u64, stream: &str) -> Self {
         let mut position = seed;
         let mut key = split_mix(&mut position) ^ fnv1a(stream.as_bytes());
-        Random {
-            state: std::array::from_fn(|_| split_mix(&mut key)),
-        }
+        Random { state: std::array::from_fn(|_| split_mix(&mut key)) }
     }
 
     /// The next 64 bits, all of them equally good.
@@ -73,9 +71,7 @@ mod tests {
     #[test]
     fn xoshiro_gives_the_outputs_of_the_reference_implementation() {
         // The authors' C program from the state 1, 2, 3, 4.
-        let mut random = Random {
-            state: [1, 2, 3, 4],
-        };
+        let mut random = Random { state: [1, 2, 3, 4] };
         let expected = [
             41_943_041,
             58_720_359,

@@ -97,10 +97,8 @@ mod tests {
             counts[random.below(6) as usize] += 1;
         }
         // Five degrees of freedom: 20.5 is exceeded by one seed in a thousand.
-        let chi_square: f64 = counts
-            .iter()
-            .map(|&count| (f64::from(count) - 10_000.0).powi(2) / 10_000.0)
-            .sum();
+        let chi_square: f64 =
+            counts.iter().map(|&count| (f64::from(count) - 10_000.0).powi(2) / 10_000.0).sum();
         assert!(chi_square < 20.5, "{counts:?}");
     }
 
