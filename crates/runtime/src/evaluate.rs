@@ -30,7 +30,7 @@ pub fn evaluate(node: &str, op: &Op, inputs: &[Option<&Tensor>]) -> Result<Vec<T
     let copies: Vec<(Memory, usize)> =
         data.iter().map(|tensor| (Memory::copy_of(&tensor.bytes()), tensor.bytes().len())).collect();
     let bytes: Vec<&[u8]> = copies.iter().map(|(copy, len)| copy.bytes(0..copy.words(), *len)).collect();
-    Ok(plan.run(execution, &mut memory, &bytes, Watch::Nothing))
+    Ok(plan.run(execution, None, &mut memory, &bytes, Watch::Nothing))
 }
 
 /// A graph of one node whose first input is the graph's and whose others are constants.

@@ -68,9 +68,12 @@ impl Plan {
     }
 
     /// Runs the steps and returns the outputs. `inputs` are aligned and of the planned shapes.
+    ///
+    /// With `execution.threads > 1` the caller runs this inside its pool, or gives the pool for the single steps.
     pub(crate) fn run(
         &self,
         execution: Execution,
+        pool: Option<&rayon::ThreadPool>,
         memory: &mut Memory,
         inputs: &[&[u8]],
         mut watch: Watch<'_>,
@@ -83,13 +86,13 @@ impl Plan {
                 }
             }
             let Some(step) = self.steps.get(done) else { break };
-            match &mut watch {
-                Watch::Times(time) => {
-                    let begin = Instant::now();
-                    self.run_step(step, execution, memory, inputs);
-                    time(&step.info, begin.elapsed());
-                }
-                Watch::Nothing | Watch::Values(_) => self.run_step(step, execution, memory, inputs),
+            let begin = matches!(watch, Watch::Times(_)).then(Instant::now);
+            match pool {
+                Some(pool) => pool.install(|| self.run_step(step, execution, memory, inputs)),
+                None => self.run_step(step, execution, memory, inputs),
+            }
+            if let (Watch::Times(time), Some(begin)) = (&mut watch, begin) {
+                time(&step.info, begin.elapsed());
             }
         }
         self.outputs.iter().map(|delivery| self.deliver(delivery, memory, inputs)).collect()

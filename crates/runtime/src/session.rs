@@ -8,7 +8,7 @@ use calipers_kernels::{Execution, Isa, Supported};
 use crate::arena::Memory;
 use crate::error::Error;
 use crate::lower::PackCache;
-use crate::plan::{Plan, Watch};
+use crate::plan::{Plan, StepInfo, Watch};
 use crate::probe::{Demand, Probe};
 use crate::shapes::Constants;
 
@@ -136,41 +136,31 @@ impl Session {
 
         let Session { plans, memory, execution, pool, .. } = self;
         let Some((_, plan)) = plans.last() else { unreachable!("`prepare` left the plan here") };
-        // A probe need not be `Send`: with threads, what it gets is collected and handed over afterwards.
-        let Some(pool) = pool else {
-            let execution = *execution;
-            return Ok(match demand {
-                Demand::Nothing => plan.run(execution, memory, &slices, Watch::Nothing),
-                Demand::Values(_) => {
-                    let mut value = |name: &str, tensor: &Tensor| probe.value(name, tensor);
-                    plan.run(execution, memory, &slices, Watch::Values(&mut value))
-                }
-                Demand::Times => {
-                    let mut time = |step: &_, duration| probe.step(step, duration);
-                    plan.run(execution, memory, &slices, Watch::Times(&mut time))
-                }
-            });
-        };
         let execution = *execution;
-        let mut values = Vec::new();
-        let mut times = Vec::new();
-        let outputs = pool.install(|| match demand {
-            Demand::Nothing => plan.run(execution, memory, &slices, Watch::Nothing),
-            Demand::Values(_) => {
-                let mut value = |name: &str, tensor: &Tensor| values.push((name.to_owned(), tensor.clone()));
-                plan.run(execution, memory, &slices, Watch::Values(&mut value))
+        // A run that is looked at stays on this thread, since a probe need not be `Send`, and gives single steps to the
+        // pool; any other run enters the pool once, which costs less.
+        let outputs = match (demand, pool.as_ref()) {
+            (Demand::Values(_), pool) => {
+                let mut value = |name: &str, tensor: &Tensor| probe.value(name, tensor);
+                plan.run(execution, pool, memory, &slices, Watch::Values(&mut value))
             }
-            Demand::Times => {
-                let mut time = |step: &crate::StepInfo, duration| times.push((step.clone(), duration));
-                plan.run(execution, memory, &slices, Watch::Times(&mut time))
+            (Demand::Times, None) => {
+                let mut time = |step: &StepInfo, duration| probe.step(step, duration);
+                plan.run(execution, None, memory, &slices, Watch::Times(&mut time))
             }
-        });
-        for (name, tensor) in &values {
-            probe.value(name, tensor);
-        }
-        for (step, duration) in &times {
-            probe.step(step, *duration);
-        }
+            (Demand::Times, Some(pool)) => {
+                let mut times = Vec::new();
+                let mut time = |step: &StepInfo, duration| times.push((step.clone(), duration));
+                let outputs =
+                    pool.install(|| plan.run(execution, None, memory, &slices, Watch::Times(&mut time)));
+                times.iter().for_each(|(step, duration)| probe.step(step, *duration));
+                outputs
+            }
+            (Demand::Nothing, None) => plan.run(execution, None, memory, &slices, Watch::Nothing),
+            (Demand::Nothing, Some(pool)) => {
+                pool.install(|| plan.run(execution, None, memory, &slices, Watch::Nothing))
+            }
+        };
         Ok(outputs)
     }
 

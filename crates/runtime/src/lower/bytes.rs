@@ -7,10 +7,11 @@ use calipers_kernels::convolution::{self, ByteConstants};
 use calipers_kernels::elementwise::Addition;
 use calipers_kernels::{Quantized, Requantization, layout, matmul};
 
+use super::alone::pixels_and_channels;
 use super::emit::Emitter;
-use super::float::{pixels_and_channels, rows_of, weights_order};
 use super::geometry::{self, Order};
 use super::pattern::{BytePattern, Destination};
+use super::products::{rows_of, weights_order};
 use super::quantized::ByteWeights;
 use super::{Operand, PackCache, Packed};
 use crate::error::Error;

@@ -4,12 +4,17 @@
 //! (see [`pattern`]) becomes one integer step with everything up to its Dequantize nodes; every other node runs by
 //! itself in the type that the graph states, with an activation after it fused where nobody else reads between.
 
-mod bytes;
-mod emit;
-mod float;
 mod geometry;
-mod pattern;
 mod quantized;
+
+mod pattern;
+
+mod emit;
+
+mod alone;
+mod products;
+
+mod bytes;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -147,9 +152,9 @@ pub(crate) fn lower(scope: &Scope<'_>, packs: &mut PackCache) -> Result<Lowered,
     for (id, pattern) in units.into_iter().rev() {
         let node = graph.node(id);
         match pattern {
-            Pattern::Alone => float::emit(&mut emitter, packs, id, id, node.op.activation())?,
+            Pattern::Alone => alone::emit(&mut emitter, packs, id, id, node.op.activation())?,
             Pattern::Activated { core, activation } => {
-                float::emit(&mut emitter, packs, core, id, activation)?
+                alone::emit(&mut emitter, packs, core, id, activation)?
             }
             Pattern::Bytes(pattern) => bytes::emit(&mut emitter, packs, &pattern, id)?,
         }

@@ -41,7 +41,7 @@ fn compare(cases: &[Case]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for case in cases {
         let model = Model::new(case.graph.clone());
-        onnx::write(&model, &folder.path().join(format!("{}.onnx", case.name))).expect(&case.name);
+        onnx::write(&model, folder.path().join(format!("{}.onnx", case.name))).expect(&case.name);
         write_inputs(&folder.path().join(format!("{}.inputs.safetensors", case.name)), &case.inputs);
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnxruntime_outputs.py");
