@@ -45,6 +45,14 @@ pub enum QuantError {
         /// Name of the graph.
         graph: String,
     },
+    /// The graph does not take one tensor.
+    #[error("graph `{graph}` has {found} inputs; calibration feeds graphs of one input")]
+    Inputs {
+        /// Name of the graph.
+        graph: String,
+        /// Number of inputs.
+        found: usize,
+    },
     /// The table does not hold a value that is to be quantized.
     #[error(
         "value `{value}` of graph `{graph}` is not in the calibration table; calibrate this graph with this recipe"
@@ -115,8 +123,8 @@ pub enum QuantError {
         /// What it has.
         found: String,
     },
-    /// An assignment that does not belong to the graph.
-    #[error("quantization assignment, {place}: expected {expected}, found {found}")]
+    /// A table, or an assignment, that does not fit the graph or has impossible numbers.
+    #[error("{place}: expected {expected}, found {found}")]
     Assignment {
         /// The node, value or constant.
         place: String,
@@ -125,6 +133,17 @@ pub enum QuantError {
         /// What the assignment has.
         found: String,
     },
+    /// The float graph could not be run.
+    #[error("calibration of graph `{graph}`: {error}")]
+    Run {
+        /// Name of the graph.
+        graph: String,
+        /// Where it stopped.
+        error: Box<calipers_runtime::Error>,
+    },
+    /// The float graph could not be brought into canonical form.
+    #[error(transparent)]
+    Pass(#[from] calipers_passes::PassError),
     /// The quantized graph broke an invariant.
     #[error(transparent)]
     Edit(#[from] EditError),

@@ -1,7 +1,7 @@
 //! Statistics to decision to QDQ graph: static post-training quantization with nothing to annotate.
 //!
-//! [`values_to_observe`] says what calibration must look at, a [`CalibrationTable`] holds what it found, [`assign`]
-//! decides, and [`insert_qdq`] edits. A [`Recipe`] steers all of them and is saved beside every output.
+//! [`quantize`] does all of it: [`calibrate`] runs the float graph and fills a [`CalibrationTable`], [`assign`] decides,
+//! and [`insert_qdq`] edits. A [`Recipe`] steers all of them and is saved beside every output.
 #![forbid(unsafe_code)]
 
 mod document;
@@ -13,21 +13,26 @@ mod table;
 mod decide;
 mod parameters;
 
+mod calibrate;
+
 #[cfg(test)]
 mod residual;
 
 mod assign;
 mod insert_qdq;
+mod quantize;
 
 pub use assign::{
     ConstantAssignment, FloatNode, NodeAssignment, Placement, QuantAssignment, Summary, ValueAssignment,
     assign,
 };
+pub use calibrate::{Calibrator, calibrate};
 pub use decide::values_to_observe;
 pub use document::Document;
 pub use error::QuantError;
 pub use insert_qdq::insert_qdq;
 pub use observer::{NotFinite, Observer, ObserverKind, Range, averaging_constant};
 pub use parameters::{IntegerType, Parameters};
+pub use quantize::{Quantized, quantize};
 pub use recipe::{ActivationScheme, ActivationType, Recipe, Rule, Scheme, Treatment, WeightScheme};
 pub use table::CalibrationTable;

@@ -19,21 +19,35 @@ impl Range {
     /// # Errors
     /// The first element that is not finite.
     pub fn of(data: &[f32]) -> Result<Option<Range>, NotFinite> {
-        let Some(&first) = data.first() else {
-            return Ok(None);
+        // Sixteen independent lanes, because a float minimum in order is one long chain of dependent instructions.
+        let mut lanes = [(f32::INFINITY, f32::NEG_INFINITY, 0u32); 16];
+        let (chunks, rest) = data.as_chunks::<16>();
+        let take = |lane: &mut (f32, f32, u32), x: f32| {
+            lane.0 = if x < lane.0 { x } else { lane.0 };
+            lane.1 = if x > lane.1 { x } else { lane.1 };
+            lane.2 = lane.2.max(x.to_bits() & 0x7fff_ffff);
         };
-        let mut range = Range { min: first, max: first };
-        let mut finite = true;
-        for &x in data {
-            finite &= x.is_finite();
-            range.min = if x < range.min { x } else { range.min };
-            range.max = if x > range.max { x } else { range.max };
+        for chunk in chunks {
+            for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                take(lane, x);
+            }
         }
-        if finite {
-            return Ok(Some(range));
+        for (lane, &x) in lanes.iter_mut().zip(rest) {
+            take(lane, x);
         }
-        let index = data.iter().position(|x| !x.is_finite()).unwrap_or_default();
-        Err(NotFinite { index, found: data[index] })
+        if lanes.iter().any(|lane| lane.2 >= f32::INFINITY.to_bits()) {
+            let index = data.iter().position(|x| !x.is_finite()).unwrap_or_default();
+            return Err(NotFinite { index, found: data[index] });
+        }
+        let range = lanes.iter().fold(Range { min: f32::INFINITY, max: f32::NEG_INFINITY }, |range, lane| {
+            range.union(Range { min: lane.0, max: lane.1 })
+        });
+        Ok((!data.is_empty()).then_some(range))
+    }
+
+    /// Whether both ends are numbers.
+    pub fn is_finite(self) -> bool {
+        self.min.is_finite() && self.max.is_finite()
     }
 
     /// The smallest range that holds both.
@@ -99,7 +113,7 @@ impl Observer {
     /// The first element that is not finite; the statistics are then as before.
     pub fn observe(&mut self, data: &[f32]) -> Result<(), NotFinite> {
         let seen = Range::of(data)?;
-        self.range = match (self.range, seen) {
+        let range = match (self.range, seen) {
             (range, None) => range,
             (None, Some(seen)) => Some(seen),
             (Some(range), Some(seen)) => Some(match self.kind {
@@ -110,6 +124,11 @@ impl Observer {
                 },
             }),
         };
+        // A difference of two numbers near the largest overflows.
+        if let Some(overflown) = range.filter(|range| !range.is_finite()) {
+            return Err(NotFinite { index: 0, found: overflown.max - overflown.min });
+        }
+        self.range = range;
         self.tensors += 1;
         self.elements += data.len() as u64;
         Ok(())
@@ -164,6 +183,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_range_is_that_of_a_plain_loop(
+            data in prop::collection::vec(-1e30f32..1e30, 0..70),
+            bad in prop::option::of(0usize..70),
+        ) {
+            let mut data = data;
+            match bad {
+                Some(index) if index < data.len() => {
+                    data[index] = f32::NAN;
+                    prop_assert_eq!(Range::of(&data).unwrap_err().index, index);
+                }
+                _ => {
+                    let ends = |range: Range| (range.min, range.max);
+                    let min = data.iter().copied().reduce(f32::min);
+                    let max = data.iter().copied().reduce(f32::max);
+                    prop_assert_eq!(Range::of(&data).unwrap().map(ends), min.zip(max));
+                }
+            }
+        }
+
         #[test]
         fn min_max_merged_is_min_max_of_all(
             tensors in prop::collection::vec(prop::collection::vec(-1e30f32..1e30, 0..9), 0..9),

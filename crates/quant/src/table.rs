@@ -87,6 +87,21 @@ impl Document for CalibrationTable {
     fn version(&self) -> u32 {
         self.version
     }
+
+    fn check(&self) -> Result<(), QuantError> {
+        let broken = self.values.iter().find_map(|(value, observer)| {
+            let range = observer.range.filter(|range| !(range.is_finite() && range.min <= range.max))?;
+            Some((value, range))
+        });
+        match broken {
+            None => Ok(()),
+            Some((value, range)) => Err(QuantError::Assignment {
+                place: format!("calibration table, value `{value}`"),
+                expected: String::from("a range of finite numbers, the smallest first"),
+                found: format!("[{}, {}]", range.min, range.max),
+            }),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +153,10 @@ mod tests {
             CalibrationTable::from_json(&newer).unwrap_err().to_string(),
             "calibration table: version 2 is not supported, expected 1"
         );
+        let mut table = table();
+        table.observe("a", &Tensor::scalar(2.5f32)).unwrap();
+        let broken = table.to_json().unwrap().replace("\"max\": 2.5", "\"max\": 1e300");
+        assert!(CalibrationTable::from_json(&broken).unwrap_err().to_string().contains("found [2.5, inf]"));
         let odd = json.replace("\"samples\"", "\"sample\"");
         assert!(
             CalibrationTable::from_json(&odd).unwrap_err().to_string().contains("unknown field `sample`")

@@ -1,0 +1,220 @@
+//! Runs a float graph on samples and keeps the ranges of the values that will be quantized.
+
+use calipers_ir::{Graph, Tensor};
+use calipers_runtime::{Demand, Probe, Session, SessionOptions};
+
+use crate::decide::{decide, values_to_observe};
+use crate::parameters::finite;
+use crate::{CalibrationTable, Document, QuantError, Recipe};
+
+/// A probe that observes the values of a calibration table. Its memory does not grow with the samples.
+#[derive(Debug)]
+pub struct Calibrator {
+    /// What was seen so far.
+    pub table: CalibrationTable,
+    error: Option<QuantError>,
+}
+
+impl Calibrator {
+    /// Observes the values of the table, and adds to what it holds.
+    pub fn new(table: CalibrationTable) -> Self {
+        Calibrator { table, error: None }
+    }
+
+    /// The first error since the last time it was asked for: a value that is not finite. What came after it was not
+    /// observed.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn check(&mut self) -> Result<(), QuantError> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Probe for Calibrator {
+    fn demand(&self) -> Demand {
+        Demand::Values(self.table.values.keys().cloned().collect())
+    }
+
+    fn value(&mut self, name: &str, value: &Tensor) {
+        if self.error.is_none() {
+            self.error = self.table.observe(name, value).err();
+        }
+    }
+}
+
+/// Runs a float graph of one input on batches and returns the statistics of exactly the values that [`crate::assign`]
+/// needs with this recipe. `progress` is called after each batch.
+///
+/// One pass over the data. The ranges are the same for every number of threads; min-max ranges are also the same for
+/// every split into batches.
+///
+/// # Errors
+/// No data; a constant to be quantized, or an observed value, that is not finite; a graph that does not run.
+pub fn calibrate(
+    graph: &Graph,
+    batches: impl IntoIterator<Item = Tensor>,
+    recipe: &Recipe,
+    threads: usize,
+    mut progress: impl FnMut(&CalibrationTable),
+) -> Result<CalibrationTable, QuantError> {
+    recipe.check()?;
+    let [input] = graph.inputs() else {
+        return Err(QuantError::Inputs { graph: graph.name().to_owned(), found: graph.inputs().len() });
+    };
+    // Otherwise the first value that a broken weight reaches would be blamed.
+    check_constants(graph, recipe)?;
+    let mut calibrator =
+        Calibrator::new(CalibrationTable::new(graph.name(), values_to_observe(graph, recipe)?));
+    if calibrator.table.values.is_empty() {
+        return Ok(calibrator.table);
+    }
+    let run_error = |error| QuantError::Run { graph: graph.name().to_owned(), error: Box::new(error) };
+    let options = SessionOptions::default().with_threads(threads);
+    let mut session = Session::new(graph.clone(), options).map_err(run_error)?;
+    let input = graph.value(*input).name.as_str();
+    for batch in batches {
+        let samples = batch.shape().first().map_or(1, |&samples| samples as u64);
+        if batch.is_empty() {
+            continue;
+        }
+        session.run(&[(input, batch)], &mut calibrator).map_err(run_error)?;
+        calibrator.check()?;
+        calibrator.table.batches += 1;
+        calibrator.table.samples += samples;
+        progress(&calibrator.table);
+    }
+    if calibrator.table.samples == 0 {
+        return Err(QuantError::NoData { graph: graph.name().to_owned() });
+    }
+    Ok(calibrator.table)
+}
+
+fn check_constants(graph: &Graph, recipe: &Recipe) -> Result<(), QuantError> {
+    let structure = decide(graph, recipe)?;
+    for (node, decision) in graph.nodes().iter().zip(&structure.nodes) {
+        let Ok(quantized) = decision else { continue };
+        for &(input, _) in &quantized.constants {
+            if let Some(id) = node.input(input)
+                && let Some(tensor) = graph.constant(id)
+            {
+                finite(&graph.value(id).name, tensor)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use calipers_ir::{GraphEditor, Tensor};
+
+    use super::calibrate;
+    use crate::residual::residual;
+    use crate::{ActivationScheme, ObserverKind, QuantError, Range, Recipe, Scheme, Treatment};
+
+    /// Batches of the residual network's input: `[samples, 2, 4, 4]`.
+    fn batches(sizes: &[usize]) -> Vec<Tensor> {
+        let mut number = 0u32;
+        let mut next = || {
+            number += 1;
+            number.wrapping_mul(2_654_435_761) as f32 / u32::MAX as f32 * 4.0 - 1.0
+        };
+        let batch = |&samples: &usize| {
+            Tensor::from_vec([samples, 2, 4, 4], (0..samples * 32).map(|_| next()).collect()).unwrap()
+        };
+        sizes.iter().map(batch).collect()
+    }
+
+    fn ignore(_: &crate::CalibrationTable) {}
+
+    #[test]
+    fn only_what_will_be_quantized_is_observed() {
+        let mut seen = Vec::new();
+        let data = batches(&[3, 2]);
+        let table = calibrate(&residual(), data.clone(), &Recipe::default(), 1, |table| {
+            seen.push((table.batches, table.samples));
+        });
+        let table = table.unwrap();
+        assert_eq!(seen, [(1, 3), (2, 5)]);
+        let names: Vec<&str> = table.values.keys().map(String::as_str).collect();
+        assert_eq!(names, ["x", "stem", "conv1", "conv2", "add", "mean", "logits"]);
+        let all: Vec<f32> = data.iter().flat_map(|batch| batch.as_f32().unwrap().into_owned()).collect();
+        assert_eq!(table.values["x"].range, Range::of(&all).unwrap());
+        assert_eq!((table.values["x"].tensors, table.values["x"].elements), (2, 160));
+        // A fused activation is part of what is observed.
+        assert!(table.values["stem"].range.unwrap().min >= 0.0);
+        assert!(table.values["conv2"].range.unwrap().min < 0.0);
+    }
+
+    #[test]
+    fn batch_size_and_threads_change_nothing() {
+        let graph = residual();
+        let one = calibrate(&graph, batches(&[6]), &Recipe::default(), 1, ignore).unwrap();
+        let many = calibrate(&graph, batches(&[1, 3, 2]), &Recipe::default(), 2, ignore).unwrap();
+        for (name, observer) in &one.values {
+            assert_eq!(observer.range, many.values[name].range, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_data_is_an_error() {
+        for data in [vec![], batches(&[0])] {
+            let error = calibrate(&residual(), data, &Recipe::default(), 1, ignore).unwrap_err();
+            assert!(error.to_string().starts_with("graph `residual`: no calibration batch"), "{error}");
+        }
+        let float = Recipe { default: Treatment::Float, ..Recipe::default() };
+        assert!(calibrate(&residual(), vec![], &float, 1, ignore).unwrap().values.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        let mut data = vec![0f32; 32];
+        data[5] = f32::INFINITY;
+        let bad = Tensor::from_vec([1, 2, 4, 4], data).unwrap();
+        let error = calibrate(&residual(), [bad], &Recipe::default(), 1, ignore).unwrap_err();
+        assert!(
+            error.to_string().starts_with("value `x`: element 5 of calibration tensor 0 is inf"),
+            "{error}"
+        );
+
+        let graph = residual();
+        let mut editor = GraphEditor::edit(&graph);
+        let weight = graph.value_named("fc.weight").unwrap();
+        editor
+            .set_constant(weight, Tensor::from_vec([2, 3], vec![0.0, 0.0, 0.0, 0.0, f32::NAN, 0.0]).unwrap());
+        let broken = editor.build().unwrap();
+        let error = calibrate(&broken, batches(&[1]), &Recipe::default(), 1, ignore).unwrap_err();
+        assert!(
+            matches!(&error, QuantError::InitializerNotFinite { initializer, index, .. }
+                if initializer == "fc.weight" && *index == [1, 1]),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_batch_of_another_shape_is_an_error() {
+        let bad = Tensor::from_vec([1, 3], vec![0f32; 3]).unwrap();
+        let error = calibrate(&residual(), [bad], &Recipe::default(), 1, ignore).unwrap_err();
+        assert!(matches!(error, QuantError::Run { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_recipe_chooses_the_observer() {
+        let observer = ObserverKind::MovingAverage { constant: 0.5 };
+        let scheme = Scheme {
+            activation: ActivationScheme { observer, ..ActivationScheme::default() },
+            ..Scheme::default()
+        };
+        let recipe = Recipe { default: Treatment::Quantize(scheme), ..Recipe::default() };
+        let data = batches(&[1, 1]);
+        let ends: Vec<Range> =
+            data.iter().map(|batch| Range::of(&batch.as_f32().unwrap()).unwrap().unwrap()).collect();
+        let table = calibrate(&residual(), data, &recipe, 1, ignore).unwrap();
+        let expected = Range {
+            min: ends[0].min + 0.5 * (ends[1].min - ends[0].min),
+            max: ends[0].max + 0.5 * (ends[1].max - ends[0].max),
+        };
+        assert_eq!(table.values["x"].range, Some(expected));
+    }
+}
