@@ -29,13 +29,22 @@ def answer(**fields: object) -> None:
 
 def progress(number: int, stage: str, done: int) -> None:
     """Write one progress answer."""
-    answer(id=number, kind="progress", stage=stage, done=done, total=3, detail=f"step {done}")
+    answer(
+        id=number,
+        kind="progress",
+        stage=stage,
+        done=done,
+        total=3,
+        detail=f"step {done}",
+    )
 
 
 def loaded(number: int, handle: int = 1) -> None:
     """Answer a `load` request."""
     answer(
-        id=number, kind="result", value={"handle": handle, "quantized": {"Conv": 2}, "float": {}}
+        id=number,
+        kind="result",
+        value={"handle": handle, "quantized": {"Conv": 2}, "float": {}},
     )
 
 

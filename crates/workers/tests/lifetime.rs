@@ -16,6 +16,12 @@ use calipers_workers::{Failure, Launch, Worker, WorkerError};
 
 /// Which part this process plays.
 const ROLE: &str = "CALIPERS_TEST_ROLE";
+/// The tests by name.
+const TESTS: [(&str, fn() -> io::Result<()>); 3] = [
+    ("a_worker_in_rust_answers", a_worker_in_rust_answers),
+    ("a_busy_worker_in_rust_dies_with_its_asker", || a_busy_worker_dies_with_its_asker("asker of rust")),
+    ("a_busy_worker_in_python_dies_with_its_asker", || a_busy_worker_dies_with_its_asker("asker of python")),
+];
 /// Long enough for the slowest machine; nothing waits for it where the code is right.
 const PLENTY: Duration = Duration::from_secs(60);
 
@@ -31,10 +37,23 @@ fn main() -> io::Result<()> {
             python_worker(),
         ),
         Ok(other) => panic!("unknown role {other}"),
-        Err(_) => {
-            a_worker_in_rust_answers()?;
-            a_busy_worker_dies_with_its_asker("asker of rust")?;
-            a_busy_worker_dies_with_its_asker("asker of python")?;
+        Err(_) => test()?,
+    }
+    Ok(())
+}
+
+/// The part of the standard test harness that test runners ask for: `--list`, `--ignored` (there are none), and the
+/// names of the tests to run.
+fn test() -> io::Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let says = |option: &str| arguments.iter().any(|argument| argument == option);
+    let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    for (name, test) in TESTS {
+        let chosen = names.is_empty() || names.iter().any(|wanted| name.contains(wanted.as_str()));
+        if says("--list") && !says("--ignored") {
+            println!("{name}: test");
+        } else if chosen && !says("--list") {
+            test()?;
         }
     }
     Ok(())
