@@ -1,3 +1,34 @@
-//! The `calipers` command.
+//! The `calipers` command: arguments to the library, results to the terminal, errors to the exit status.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod arguments;
+mod environments;
+mod progress;
+mod study;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+/// Exit status of a command that could not do its work.
+const TROUBLE: u8 = 2;
+
+/// An error as a person reads it: its message, which ends in a hint.
+type Message = String;
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Study(arguments) => study::run(&arguments),
+        Command::Env(arguments) => environments::run(&arguments),
+        Command::Worker => match calipers::study::serve_native() {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(format!("the worker cannot answer: {error}")),
+        },
+    };
+    result.unwrap_or_else(|message| {
+        eprintln!("error: {message}");
+        ExitCode::from(TROUBLE)
+    })
+}

@@ -1,1 +1,35 @@
-//! The experiment: spec to cells to records to report.
+//! The experiment: from a specification through cells and records to a report.
+//!
+//! [`run`] carries a [`Spec`] out: data and model are prepared once, each framework trains, quantizes and evaluates its
+//! cells behind the worker protocol, everything measured is appended to `records.jsonl`, and a [`Report`] is assembled
+//! from the records. [`serve_native`] is Calipers' own engine behind that same protocol.
+#![forbid(unsafe_code)]
+
+mod cell;
+mod crew;
+mod error;
+mod event;
+mod gates;
+mod latency;
+mod machine;
+mod material;
+mod measure;
+mod native;
+mod overhead;
+mod record;
+pub mod report;
+mod run;
+mod spec;
+mod statistics;
+mod training;
+mod weights;
+
+pub use cell::{Cell, Framework, VARIANTS, Variant, variant_name};
+pub use error::StudyError;
+pub use event::{Event, Watcher};
+pub use machine::Machine;
+pub use native::serve as serve_native;
+pub use report::Report;
+pub use run::{Options, Outcome, run};
+pub use spec::{Overrides, Source, Spec, SpecError};
+pub use statistics::Interval;

@@ -1,0 +1,121 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Neural-network quantization, measured and done: PyTorch, TensorFlow and Calipers' own engine on the same model, the
+/// same initial weights and the same batches.
+#[derive(Debug, Parser)]
+#[command(name = "calipers", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a comparison and write its report.
+    ///
+    /// Trains, quantizes, evaluates and times the model of a study in every framework, and writes report.html,
+    /// report.md and report.json. A study that was stopped goes on where it was when the same command is given again.
+    /// The Python frameworks are installed on first use, each in an environment of its own (see `calipers env`).
+    ///
+    /// Exit status: 0 when the study ran and its gates passed, 1 when a gate failed, 2 when it could not run or was
+    /// stopped.
+    Study(StudyArguments),
+    /// List, install or remove the Python environments of the frameworks.
+    Env(EnvArguments),
+    /// Answer requests of a study on standard input and output.
+    #[command(hide = true)]
+    Worker,
+}
+
+/// Arguments of `calipers study`.
+#[derive(Debug, Args)]
+pub struct StudyArguments {
+    /// The study, a TOML file; without it a quick one that is built in (ResNet8 on generated images, about five minutes).
+    pub spec: Option<PathBuf>,
+    /// Where a data set is, such as cifar10=PATH (the folder or archive of CIFAR-10's binary version).
+    #[arg(long, value_name = "NAME=PATH", value_parser = data_path)]
+    pub data: Vec<(String, PathBuf)>,
+    /// Epochs of float training.
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Epochs of quantization-aware training, and of its float control.
+    #[arg(long, value_name = "N")]
+    pub qat_epochs: Option<usize>,
+    /// Threads that each framework may use [default: all cores].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Only these of the study's frameworks: pytorch, tensorflow, calipers.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub frameworks: Option<Vec<String>>,
+    /// Only these variants: float, float-finetuned, ptq-static, qat.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub variants: Option<Vec<String>>,
+    /// Seeds of initial weights and sample order.
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
+    pub seeds: Option<Vec<u64>>,
+    /// Output folder [default: runs/<study>].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the report as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn data_path(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(path)))
+        }
+        _ => Err(String::from("expected NAME=PATH, such as cifar10=data/cifar-10-batches-bin")),
+    }
+}
+
+/// Arguments of `calipers env`.
+#[derive(Debug, Args)]
+pub struct EnvArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: EnvAction,
+}
+
+/// What to do with environments.
+#[derive(Debug, Subcommand)]
+pub enum EnvAction {
+    /// Show every environment, where it is and how large.
+    List,
+    /// Install environments; all of the frameworks without a name.
+    Install {
+        /// pytorch, tensorflow or onnxruntime.
+        names: Vec<String>,
+    },
+    /// Remove environments that Calipers installed.
+    Remove {
+        /// pytorch, tensorflow or onnxruntime.
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Arguments, data_path};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn data_is_a_name_and_a_path() {
+        assert_eq!(data_path("cifar10=a=b"), Ok((String::from("cifar10"), "a=b".into())));
+        assert!(data_path("cifar10").is_err() && data_path("=x").is_err());
+    }
+}

@@ -1,0 +1,231 @@
+//! What was measured, appended to `records.jsonl` as it comes, and found again when a study goes on.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cell::{Cell, Framework, Variant};
+use crate::error::StudyError;
+use crate::machine::Machine;
+use crate::report::{CellReport, FrameworkFacts, ParityGate, StepGate};
+
+/// One line of `records.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+pub enum Record {
+    /// A command began.
+    Run {
+        /// When, in UTC.
+        started: String,
+        /// Its command line.
+        command: Vec<String>,
+        /// Version of Calipers.
+        calipers: String,
+        /// Where it ran.
+        machine: Machine,
+        /// Threads.
+        threads: usize,
+    },
+    /// A worker said who it is.
+    Framework(FrameworkFacts),
+    /// A parity gate was evaluated.
+    Parity {
+        /// Hash of the inputs.
+        key: String,
+        /// The outcome.
+        gate: ParityGate,
+    },
+    /// A step gate was evaluated.
+    Step {
+        /// Hash of the inputs.
+        key: String,
+        /// The outcome.
+        gate: StepGate,
+    },
+    /// A float training ended well.
+    Training {
+        /// Hash of the inputs.
+        key: String,
+        /// The training.
+        training: Training,
+    },
+    /// Steps of QAT and float were timed in alternating blocks.
+    Overhead {
+        /// Hash of the inputs.
+        key: String,
+        /// Seconds of each block of float steps.
+        float_seconds: Vec<f64>,
+        /// Seconds of each block of QAT steps, paired with the former.
+        qat_seconds: Vec<f64>,
+    },
+    /// A cell ended.
+    Cell {
+        /// Hash of the inputs.
+        key: String,
+        /// The outcome, without latency.
+        cell: Box<CellReport>,
+    },
+    /// All cells were timed.
+    Latency {
+        /// Hash of the inputs.
+        key: String,
+        /// Per timed process, its cell and blocks.
+        timings: Vec<CellTiming>,
+    },
+}
+
+/// A float training and where its weights are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// By whom.
+    pub framework: Framework,
+    /// Float or float-finetuned.
+    pub variant: Variant,
+    /// Seed.
+    pub seed: u64,
+    /// Its epochs.
+    pub epochs: Vec<EpochRecord>,
+    /// Weights file, relative to the output folder.
+    pub weights: String,
+    /// Hash of that file.
+    pub weights_hash: String,
+}
+
+/// One epoch of training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Number, from 0; later trainings of the same weights go on counting.
+    pub epoch: usize,
+    /// Learning rate.
+    pub rate: f64,
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of training samples classified correctly, 0 to 1.
+    pub accuracy: f64,
+    /// Seconds.
+    pub seconds: f64,
+    /// Seconds of each step.
+    pub step_seconds: Vec<f64>,
+}
+
+/// Raw times of one cell in one process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CellTiming {
+    /// The cell.
+    pub cell: Cell,
+    /// Whether this is the second process of the null test.
+    pub null_twin: bool,
+    /// Blocks in round order, each the nanoseconds of its inferences.
+    pub blocks: Vec<Vec<u64>>,
+}
+
+impl Record {
+    fn key(&self) -> Option<&str> {
+        match self {
+            Record::Run { .. } | Record::Framework(_) => None,
+            Record::Parity { key, .. }
+            | Record::Step { key, .. }
+            | Record::Training { key, .. }
+            | Record::Overhead { key, .. }
+            | Record::Cell { key, .. }
+            | Record::Latency { key, .. } => Some(key),
+        }
+    }
+}
+
+/// The records of an output folder.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    records: Vec<Record>,
+}
+
+impl Journal {
+    /// Opens or begins the records of a folder. A last line that an earlier command could not finish is cut off; a
+    /// line of another version is passed over, and its work is done again.
+    ///
+    /// # Errors
+    /// [`StudyError::Files`] where the file cannot be read or written.
+    pub fn open(path: &Path) -> Result<Journal, StudyError> {
+        let failed = |source| StudyError::Files { action: "open", path: path.to_owned(), source };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(failed(error)),
+        };
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let records = text[..whole].lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+        if whole < text.len() {
+            file.set_len(whole as u64).map_err(failed)?;
+        }
+        Ok(Journal { path: path.to_owned(), file, records })
+    }
+
+    /// Appends a record.
+    ///
+    /// # Errors
+    /// [`StudyError::Files`] where it cannot be written.
+    pub fn append(&mut self, record: Record) -> Result<(), StudyError> {
+        let failed = |source| StudyError::Files { action: "append to", path: self.path.clone(), source };
+        let mut line = serde_json::to_vec(&record).map_err(|error| failed(error.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(failed)?;
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// The newest record of those inputs.
+    pub fn find(&self, key: &str) -> Option<&Record> {
+        self.records.iter().rev().find(|record| record.key() == Some(key))
+    }
+
+    /// All records, oldest first.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+}
+
+/// Hash of inputs, in order: the key of the record that they lead to.
+pub fn key(parts: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Journal, Record, key};
+
+    fn overhead(key: &str, seconds: f64) -> Record {
+        Record::Overhead { key: key.to_owned(), float_seconds: vec![seconds], qat_seconds: vec![] }
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records.jsonl");
+        let mut journal = Journal::open(&path).unwrap();
+        journal.append(overhead("a", 1.0)).unwrap();
+        journal.append(overhead("a", 2.0)).unwrap();
+        drop(journal);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}{{\"record\":\"overh")).unwrap();
+        let mut journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.find("a"), Some(&overhead("a", 2.0)));
+        journal.append(overhead("b", 3.0)).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().records().len(), 3);
+    }
+
+    #[test]
+    fn keys_depend_on_every_part() {
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_eq!(key(&["a", "b"]), key(&["a", "b"]));
+    }
+}

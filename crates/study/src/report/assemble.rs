@@ -1,0 +1,68 @@
+//! From everything that was found to the report.
+
+use std::collections::BTreeMap;
+
+use crate::cell::{Framework, Variant};
+use crate::latency::digest;
+use crate::machine::Machine;
+use crate::material::InitialModel;
+use crate::record::Record;
+use crate::report::{FrameworkFacts, Report, Status, VERSION};
+use crate::run::{Bench, Findings, now};
+
+/// The report of a study that ran to its end.
+pub(crate) fn assemble(
+    bench: &Bench<'_>,
+    model: &InitialModel,
+    machine: Machine,
+    command: Vec<String>,
+    findings: Findings,
+) -> Report {
+    let Findings { started, gates, mut cells, timings, mut notes } = findings;
+    let seed = bench.spec.seeds.first().copied().unwrap_or_default();
+    let timing = digest(&timings, &mut cells, seed);
+    if bench.material.facts.dropped_from_training > 0 {
+        notes.push(format!(
+            "{} training images were left out because the test split holds the same image.",
+            bench.material.facts.dropped_from_training
+        ));
+    }
+    notes.push(format!(
+        "Post-training quantization is calibrated on {} training images, as in the paper.",
+        bench.material.facts.calibration
+    ));
+    let is_missing = |variant| bench.spec.variants.contains(&variant) && bench.spec.cells(seed).is_empty();
+    if is_missing(Variant::Qat) {
+        notes.push(String::from("No chosen path makes the chosen variants."));
+    }
+    let failed = cells.iter().filter(|cell| cell.status == Status::Failed).count();
+    if failed > 0 {
+        notes.push(format!(
+            "{failed} of {} cells failed; they are tried again by the same command.",
+            cells.len()
+        ));
+    }
+    let mut newest: BTreeMap<Framework, FrameworkFacts> = BTreeMap::new();
+    for record in bench.journal.records() {
+        if let Record::Framework(facts) = record {
+            newest.insert(facts.framework, facts.clone());
+        }
+    }
+    Report {
+        version: VERSION,
+        calipers: env!("CARGO_PKG_VERSION").to_owned(),
+        command,
+        started,
+        finished: now(),
+        machine,
+        threads: bench.crew.threads,
+        study: bench.spec.clone(),
+        model: model.facts.clone(),
+        data: bench.material.facts.clone(),
+        frameworks: bench.spec.chosen().filter_map(|framework| newest.remove(&framework)).collect(),
+        gates,
+        cells,
+        timing,
+        notes,
+    }
+}

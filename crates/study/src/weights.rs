@@ -1,0 +1,194 @@
+//! Weights and logits files: safetensors, f32, tensors by the names of the graph's constants.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use calipers_ir::{DType, EditError, Graph, GraphEditor, Tensor};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use thiserror::Error;
+
+/// What is wrong with a weights or logits file, or with the weights in it.
+#[derive(Debug, Error)]
+pub enum WeightsError {
+    /// The file cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Files {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The bytes are no such file.
+    #[error("{} is no whole safetensors file: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What the library says.
+        source: SafeTensorError,
+    },
+    /// A tensor is missing, or of another type or shape than expected.
+    #[error("{}, tensor `{name}`: expected {expected}, found {found}", path.display())]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What was expected.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error(
+        "{}, tensor `{name}`: element {index} is {value}\nhint: the training diverged, or the file is damaged; a lower learning rate usually helps",
+        path.display()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Position in row-major order.
+        index: usize,
+        /// The element.
+        value: f32,
+    },
+    /// The graph refuses the weights.
+    #[error(transparent)]
+    Graph(#[from] EditError),
+}
+
+/// All f32 tensors of a file, with their shapes.
+pub fn read(path: &Path) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, WeightsError> {
+    let bytes = std::fs::read(path).map_err(|source| WeightsError::Files {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|source| WeightsError::Format { path: path.to_owned(), source })?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(WeightsError::Tensor {
+                path: path.to_owned(),
+                name: name.to_owned(),
+                expected: String::from("f32"),
+                found: format!("{:?}", view.dtype()),
+            });
+        }
+        let elements = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        tensors.insert(name.to_owned(), (view.shape().to_vec(), elements));
+    }
+    Ok(tensors)
+}
+
+/// Writes f32 tensors; the file appears under its name only when it is whole.
+pub fn write(path: &Path, tensors: &[(&str, &[usize], &[f32])]) -> Result<(), WeightsError> {
+    let failed = |source| WeightsError::Files { action: "write", path: path.to_owned(), source };
+    let format = |source| WeightsError::Format { path: path.to_owned(), source };
+    let bytes: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, _, elements)| elements.iter().flat_map(|element| element.to_le_bytes()).collect())
+        .collect();
+    let views = tensors
+        .iter()
+        .zip(&bytes)
+        .map(|((name, shape, _), bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
+        .collect::<Result<Vec<_>, SafeTensorError>>()
+        .map_err(format)?;
+    let content = safetensors::serialize(views, None).map_err(format)?;
+    crate::material::write_whole(path, &content).map_err(failed)
+}
+
+/// The `logits` of a logits file: samples, classes, and values in sample order.
+pub fn read_logits(path: &Path) -> Result<(usize, usize, Vec<f32>), WeightsError> {
+    let mut tensors = read(path)?;
+    match tensors.remove("logits") {
+        Some((shape, logits)) if shape.len() == 2 => Ok((shape[0], shape[1], logits)),
+        other => Err(WeightsError::Tensor {
+            path: path.to_owned(),
+            name: String::from("logits"),
+            expected: String::from("f32 [samples, classes]"),
+            found: other.map_or_else(|| String::from("nothing"), |(shape, _)| format!("f32 {shape:?}")),
+        }),
+    }
+}
+
+/// The graph with the f32 constants of a weights file; the file must have every one of them, finite.
+pub fn apply(graph: &Graph, path: &Path) -> Result<Graph, WeightsError> {
+    let mut tensors = read(path)?;
+    let mut editor = GraphEditor::edit(graph);
+    for (&id, constant) in graph.constants().iter().filter(|(_, constant)| constant.dtype() == DType::F32) {
+        let name = &graph.value(id).name;
+        let wrong = |found: String| WeightsError::Tensor {
+            path: path.to_owned(),
+            name: name.clone(),
+            expected: format!("f32 {:?}", constant.shape()),
+            found,
+        };
+        let (shape, elements) = tensors.remove(name).ok_or_else(|| wrong(String::from("nothing")))?;
+        if let Some(index) = elements.iter().position(|element| !element.is_finite()) {
+            let value = elements[index];
+            return Err(WeightsError::NotFinite { path: path.to_owned(), name: name.clone(), index, value });
+        }
+        if shape != constant.shape() {
+            return Err(wrong(format!("f32 {shape:?}")));
+        }
+        let tensor = Tensor::from_vec(shape, elements).map_err(|error| wrong(error.to_string()))?;
+        editor.set_constant(id, tensor);
+    }
+    Ok(editor.build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{apply, read_logits, write};
+    use calipers_models::{Options, resnet8};
+
+    #[test]
+    fn weights_are_checked_against_the_graph() {
+        let graph = resnet8(&Options::default(), 1).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        let constants: Vec<(String, Vec<usize>, Vec<f32>)> = graph
+            .constants()
+            .iter()
+            .filter_map(|(&id, tensor)| {
+                let elements = tensor.as_f32()?.into_owned();
+                Some((graph.value(id).name.clone(), tensor.shape().to_vec(), elements))
+            })
+            .collect();
+        let views = |constants: &[(String, Vec<usize>, Vec<f32>)]| -> std::result::Result<_, String> {
+            let all: Vec<_> = constants
+                .iter()
+                .map(|(name, shape, elements)| (name.as_str(), shape.as_slice(), elements.as_slice()))
+                .collect();
+            write(&path, &all).map_err(|error| error.to_string())?;
+            apply(&graph, &path).map_err(|error| error.to_string())
+        };
+        assert_eq!(views(&constants).unwrap(), graph);
+
+        let mut damaged = constants.clone();
+        damaged[0].2[3] = f32::NAN;
+        let message = views(&damaged).unwrap_err();
+        assert!(message.contains(&damaged[0].0) && message.contains("element 3 is NaN"), "{message}");
+        let message = views(&constants[1..]).unwrap_err();
+        assert!(message.contains("found nothing"), "{message}");
+        assert!(read_logits(&path).unwrap_err().to_string().contains("`logits`"));
+    }
+
+    #[test]
+    fn a_truncated_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cut.safetensors");
+        write(&path, &[("logits", &[1, 2], &[1.0, 2.0])]).unwrap();
+        assert_eq!(read_logits(&path).unwrap(), (1, 2, vec![1.0, 2.0]));
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        assert!(read_logits(&path).unwrap_err().to_string().contains("cut.safetensors is no whole"));
+    }
+}
