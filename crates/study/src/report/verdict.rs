@@ -270,7 +270,8 @@ fn aware_training(row: &Row<'_>, rows: &[Row<'_>]) -> Option<String> {
     });
     let overhead = row.overhead().and_then(|estimate| match estimate.spread {
         Spread::Interval(low, high) if low > 1.0 || high < 1.0 => {
-            Some(format!("its training step takes {}× as long as a float one", estimate.text(ratio)))
+            let (value, low, high) = (ratio(estimate.value), ratio(low), ratio(high));
+            Some(format!("its training step takes {value}× as long as a float one [{low}, {high}]"))
         }
         _ => None,
     });
