@@ -74,14 +74,29 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
         let cost = cost(row, &rows).filter(|_| is_trained(report))?;
         let sign = if cost.value > 0.0 { "+" } else { "" };
         let text = format!("{sign}{}", fixed(100.0 * cost.value, 2));
-        Some(Content::Value { value: 100.0 * cost.value, whisker: Some((100.0 * cost.low, 100.0 * cost.high)), text })
+        Some(Content::Value {
+            value: 100.0 * cost.value,
+            whisker: Some((100.0 * cost.low, 100.0 * cost.high)),
+            text,
+        })
     };
     let latency = |row: &Row<'_>| {
         let (p50, p90, _) = row.latency()?;
-        Some(Content::Value { value: p50.value, whisker: Some((p50.value, p90.value)), text: three(p50.value) })
+        Some(Content::Value {
+            value: p50.value,
+            whisker: Some((p50.value, p90.value)),
+            text: three(p50.value),
+        })
     };
     let mut charts = vec![
-        chart("accuracy", "Accuracy", "%", "Top-1 on the test split. Whiskers: 95 % interval.", &accuracy, &all),
+        chart(
+            "accuracy",
+            "Accuracy",
+            "%",
+            "Top-1 on the test split. Whiskers: 95 % interval.",
+            &accuracy,
+            &all,
+        ),
         Chart {
             dots: true,
             ..chart(
@@ -130,9 +145,9 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
     charts
 }
 
-const WIDTH: f64 = 480.0;
-const LEFT: f64 = 164.0;
-const RIGHT: f64 = 58.0;
+const WIDTH: f64 = 430.0;
+const LEFT: f64 = 156.0;
+const RIGHT: f64 = 50.0;
 const ROW: f64 = 24.0;
 const HEAD: f64 = 28.0;
 const AXIS: f64 = 26.0;
@@ -158,9 +173,13 @@ impl Chart {
             let value = low + tick as f64 * step;
             let zero = if value.abs() < step / 1e6 { " zero" } else { "" };
             let (at, end) = (x(value), body + 4.0);
-            let _ = write!(out, "<line class=\"grid{zero}\" x1=\"{at:.1}\" y1=\"4\" x2=\"{at:.1}\" y2=\"{end:.1}\"/>");
+            let _ = write!(
+                out,
+                "<line class=\"grid{zero}\" x1=\"{at:.1}\" y1=\"4\" x2=\"{at:.1}\" y2=\"{end:.1}\"/>"
+            );
             let text = tick_text(value, step);
-            let _ = writeln!(out, "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\">{text}</text>", body + 19.0);
+            let _ =
+                writeln!(out, "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\">{text}</text>", body + 19.0);
         }
         let mut y = 0.0;
         let mut group = None;
@@ -168,7 +187,8 @@ impl Chart {
             if group != Some(bar.framework) {
                 group = Some(bar.framework);
                 let title = bar.framework.title();
-                let _ = writeln!(out, "<text class=\"group\" x=\"0\" y=\"{:.1}\">{title}</text>", y + HEAD - 9.0);
+                let _ =
+                    writeln!(out, "<text class=\"group\" x=\"0\" y=\"{:.1}\">{title}</text>", y + HEAD - 9.0);
                 y += HEAD;
             }
             self.bar(&mut out, bar, y, &x);
@@ -184,14 +204,19 @@ impl Chart {
         let _ = write!(out, "<text class=\"label\" x=\"10\" y=\"{base:.1}\">{}</text>", escape(&bar.label));
         let (value, whisker, text) = match &bar.content {
             Content::Word(word) => {
-                let _ = writeln!(out, "<text class=\"word\" x=\"{:.1}\" y=\"{base:.1}\">{word}</text>", x(0.0) + 6.0);
+                let _ = writeln!(
+                    out,
+                    "<text class=\"word\" x=\"{:.1}\" y=\"{base:.1}\">{word}</text>",
+                    x(0.0) + 6.0
+                );
                 return;
             }
             Content::Value { value, whisker, text } => (*value, *whisker, text),
         };
         let class = variant_name(bar.variant);
         if self.dots {
-            let _ = write!(out, "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{middle:.1}\" r=\"5\"/>", x(value));
+            let _ =
+                write!(out, "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{middle:.1}\" r=\"5\"/>", x(value));
         } else {
             let (from, to) = (x(0.0), x(value).max(x(0.0) + 1.0));
             let _ = write!(
@@ -203,7 +228,7 @@ impl Chart {
             );
         }
         let mut end = x(value);
-        if let Some((low, high)) = whisker {
+        if let Some((low, high)) = whisker.filter(|(low, high)| low < high) {
             let (from, to) = (x(low), x(high));
             let _ = write!(
                 out,
@@ -215,7 +240,12 @@ impl Chart {
             }
             end = end.max(to);
         }
-        let _ = writeln!(out, "<text class=\"value\" x=\"{:.1}\" y=\"{base:.1}\">{}</text>", end + 6.0, escape(text));
+        let _ = writeln!(
+            out,
+            "<text class=\"value\" x=\"{:.1}\" y=\"{base:.1}\">{}</text>",
+            end + 6.0,
+            escape(text)
+        );
     }
 
     /// Ends of the axis and the step between its ticks.
@@ -264,4 +294,3 @@ fn nice(rough: f64) -> f64 {
 fn tick_text(value: f64, step: f64) -> String {
     fixed(value, (-step.log10().floor()).max(0.0) as usize)
 }
-

@@ -25,9 +25,10 @@ pub fn html(report: &Report) -> String {
          <meta name=\"generator\" content=\"Calipers {}\">\n<title>{title} · Calipers</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n\
          <p class=\"kicker\">Calipers · quantization study</p>\n<h1>{title}</h1>\n\
-         <p class=\"subject\">{}</p>\n</header>\n",
+         <p class=\"subject\">{}<br>{}</p>\n</header>\n",
         escape(&report.calipers),
         escape(&subject(report)),
+        escape(&circumstances(report)),
     );
     verdict(&mut out, report);
     figures(&mut out, report);
@@ -39,6 +40,15 @@ pub fn html(report: &Report) -> String {
     provenance(&mut out, report);
     out.push_str("</main>\n</body>\n</html>\n");
     out
+}
+
+/// Seeds, threads, processor and day.
+fn circumstances(report: &Report) -> String {
+    let seeds: Vec<String> = report.study.seeds.iter().map(u64::to_string).collect();
+    let noun = if seeds.len() == 1 { "seed" } else { "seeds" };
+    let threads = if report.threads == 1 { "1 thread" } else { &format!("{} threads", report.threads) };
+    let day = report.finished.split('T').next().unwrap_or_default();
+    format!("{noun} {} · {threads} · {} · {day}", seeds.join(", "), report.machine.processor)
 }
 
 /// Text without a meaning for HTML, in elements and in quoted attributes.
@@ -68,15 +78,32 @@ fn verdict(out: &mut String, report: &Report) {
         }
         Tone::Good | Tone::Plain | Tone::Caution => "",
     };
-    let _ = writeln!(out, "<section aria-label=\"Findings\">\n<p class=\"headline {}\">{}{more}</p>", class(tone), escape(&text));
-    out.push_str("<ul class=\"verdict\">\n");
-    for Sentence { tone, text } in sentences(report) {
-        let _ = writeln!(out, "<li class=\"{}\">{}</li>", class(tone), escape(&text));
+    let _ = writeln!(
+        out,
+        "<section aria-label=\"Result\">\n<p class=\"headline {}\">{}{more}</p>",
+        class(tone),
+        escape(&text)
+    );
+    let (checks, findings): (Vec<Sentence>, Vec<Sentence>) =
+        sentences(report).into_iter().partition(|sentence| sentence.tone != Tone::Plain);
+    out.push_str("<div class=\"verdict\">\n");
+    if !findings.is_empty() {
+        list(out, "Findings", &findings);
     }
-    for note in &report.notes {
-        let _ = writeln!(out, "<li class=\"note\">{}</li>", escape(note));
+    let notes = report.notes.iter().map(|note| Sentence { tone: Tone::Plain, text: note.clone() });
+    let checks: Vec<Sentence> = checks.into_iter().chain(notes).collect();
+    if !checks.is_empty() {
+        list(out, "Checks and notes", &checks);
     }
-    out.push_str("</ul>\n</section>\n");
+    out.push_str("</div>\n</section>\n");
+}
+
+fn list(out: &mut String, title: &str, sentences: &[Sentence]) {
+    let _ = writeln!(out, "<div>\n<h2>{title}</h2>\n<ul>");
+    for Sentence { tone, text } in sentences {
+        let _ = writeln!(out, "<li class=\"{}\">{}</li>", class(*tone), escape(text));
+    }
+    out.push_str("</ul>\n</div>\n");
 }
 
 fn class(tone: Tone) -> &'static str {
@@ -112,13 +139,15 @@ const HEAD: [&str; 12] = [
     "QAT step<br>/ float step",
     "PTQ<br>s",
     "Latency<br>p50 ms",
-    "<br>p90 ms",
-    "<br>p99 ms",
     "Time / float<br>[95 %]",
+    "p90<br>ms",
+    "p99<br>ms",
 ];
 
 fn comparison(out: &mut String, report: &Report) {
-    out.push_str("<section>\n<h2>Comparison</h2>\n<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr>");
+    out.push_str(
+        "<section>\n<h2>Comparison</h2>\n<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr>",
+    );
     for head in HEAD {
         let _ = write!(out, "<th scope=\"col\">{head}</th>");
     }
@@ -131,7 +160,10 @@ fn comparison(out: &mut String, report: &Report) {
         }
         let span = HEAD.len();
         let title = framework.title();
-        let _ = writeln!(out, "<tbody>\n<tr class=\"group\"><th colspan=\"{span}\" scope=\"rowgroup\">{title}</th></tr>");
+        let _ = writeln!(
+            out,
+            "<tbody>\n<tr class=\"group\"><th colspan=\"{span}\" scope=\"rowgroup\">{title}</th></tr>"
+        );
         for row in of {
             comparison_row(out, row);
         }
@@ -151,7 +183,7 @@ fn comparison_row(out: &mut String, row: &Row<'_>) {
     let _ = write!(
         out,
         "<tr class=\"{status}\"><th scope=\"row\">{}</th><td><span class=\"status {status}\">{status}</span></td>",
-        escape(&row.name())
+        linked(row)
     );
     let latency = row.latency();
     let cells = [
@@ -162,14 +194,32 @@ fn comparison_row(out: &mut String, row: &Row<'_>) {
         spread(row.overhead(), ratio),
         plain(row.calibration(), three),
         plain(latency.map(|(p50, _, _)| p50), three),
+        spread(row.to_float(), ratio),
         plain(latency.map(|(_, p90, _)| p90), three),
         plain(latency.map(|(_, _, p99)| p99), three),
-        spread(row.to_float(), ratio),
     ];
     for cell in cells {
         let _ = write!(out, "<td>{cell}</td>");
     }
     out.push_str("</tr>\n");
+}
+
+/// The row's name, with a link to its file where there is one.
+fn linked(row: &Row<'_>) -> String {
+    let name = escape(&row.name());
+    let [CellReport { artefact: Some(artefact), .. }] = row.cells[..] else { return name };
+    let mut address = String::from("./");
+    for byte in artefact.file.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                address.push(char::from(byte))
+            }
+            _ => {
+                let _ = write!(address, "%{byte:02X}");
+            }
+        }
+    }
+    format!("<a href=\"{address}\">{name}</a>")
 }
 
 /// The number, and its spread in small print.
@@ -213,7 +263,11 @@ fn failures(out: &mut String, report: &Report) {
 fn beside_the_paper(out: &mut String, report: &Report) {
     let _ = writeln!(out, "<section>\n<h2>Beside the paper of 2023</h2>\n<p>{}</p>", escape(caveat(report)));
     for table in tables(report) {
-        let _ = write!(out, "<h3>{}</h3>\n<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr><th scope=\"col\"></th>", escape(table.title));
+        let _ = write!(
+            out,
+            "<h3>{}</h3>\n<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr><th scope=\"col\"></th>",
+            escape(table.title)
+        );
         for column in COLUMNS {
             let _ = write!(out, "<th scope=\"col\">{column}</th>");
         }
@@ -238,7 +292,11 @@ fn gates(out: &mut String, report: &Report) {
         out.push_str("<p>One framework alone: there was nothing to compare.</p>\n</section>\n");
         return;
     }
-    words_table(out, &["Gate", "Seed", "Framework", "Against", "On", "Difference", "Allowed", "Passed"], &lines);
+    words_table(
+        out,
+        &["Gate", "Seed", "Framework", "Against", "On", "Difference", "Allowed", "Passed"],
+        &lines,
+    );
     out.push_str("</section>\n");
 }
 
@@ -251,7 +309,11 @@ fn operators(out: &mut String, report: &Report) {
     for row in rows(report) {
         let Some(metrics) = row.metrics().next() else { continue };
         if !metrics.quantized_operators.is_empty() || !metrics.float_operators.is_empty() {
-            lines.push([row.full_name(), kinds(&metrics.quantized_operators), kinds(&metrics.float_operators)]);
+            lines.push([
+                row.full_name(),
+                kinds(&metrics.quantized_operators),
+                kinds(&metrics.float_operators),
+            ]);
         }
     }
     if lines.is_empty() {

@@ -2,9 +2,9 @@
 
 use crate::report::number::{MISSING, percent2, ratio, three};
 use crate::report::paper::{COLUMNS, caveat, tables};
+use crate::report::provenance::{TRACE, command, facts, spec};
 use crate::report::row::{Row, plain, rows, text};
 use crate::report::table::reason;
-use crate::report::provenance::{TRACE, command, facts, spec};
 use crate::report::verdict::{gate_lines, headline, sentences, subject};
 use crate::report::{Report, Status};
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Accuracy, Artefact, CalibrationMetrics, CellError, CellReport, DataFacts, FrameworkFacts, Gates, LatencyMetrics,
-    Metrics, ModelFacts, ParityGate, Report, Status, StepGate, Timing, TrainingMetrics, VERSION, html, markdown, row,
-    table, verdict,
+    Accuracy, Artefact, CalibrationMetrics, CellError, CellReport, DataFacts, FrameworkFacts, Gates,
+    LatencyMetrics, Metrics, ModelFacts, ParityGate, Report, Status, StepGate, Timing, TrainingMetrics,
+    VERSION, html, markdown, row, table, verdict,
 };
 use crate::cell::{Cell, Framework, Variant};
 use crate::machine::Machine;
@@ -63,8 +63,12 @@ fn trained(mut report: CellReport, seconds_per_step: f64, overhead: Option<f64>)
 }
 
 fn calibrated(mut report: CellReport, calibrate_seconds: f64) -> CellReport {
-    report.metrics.calibration =
-        Some(CalibrationMetrics { samples: 512, prepare_seconds: 0.21, calibrate_seconds, convert_seconds: 0.17 });
+    report.metrics.calibration = Some(CalibrationMetrics {
+        samples: 512,
+        prepare_seconds: 0.21,
+        calibrate_seconds,
+        convert_seconds: 0.17,
+    });
     report.metrics.quantized_operators = BTreeMap::from([("Conv".to_owned(), 9), ("Add".to_owned(), 3)]);
     report.metrics.float_operators = BTreeMap::from([("Softmax".to_owned(), 1)]);
     report
@@ -94,7 +98,9 @@ pub(super) fn fixture() -> Report {
     use Variant::{Float, FloatFinetuned, PtqStatic, Qat};
     let skipped = CellError {
         stage: None,
-        message: String::from("Calipers does not train yet, so it has no quantization-aware training of its own"),
+        message: String::from(
+            "Calipers does not train yet, so it has no quantization-aware training of its own",
+        ),
         details: None,
     };
     let cells = vec![
@@ -105,7 +111,11 @@ pub(super) fn fixture() -> Report {
         trained(ok(cell(PyTorch, "eager", Qat), 1833, 0.968, 118_312, 0.433, 0.475), 0.0963, Some(1.98)),
         trained(ok(cell(PyTorch, "fx", Qat), 1831, 0.967, 121_004, 0.455, 0.499), 0.1011, Some(2.09)),
         trained(ok(cell(TensorFlow, "keras", Float), 1827, 0.9995, 331_224, 1.21, 1.0), 0.0611, None),
-        trained(ok(cell(TensorFlow, "keras", FloatFinetuned), 1830, 0.97, 331_224, 1.22, 1.008), 0.0615, None),
+        trained(
+            ok(cell(TensorFlow, "keras", FloatFinetuned), 1830, 0.97, 331_224, 1.22, 1.008),
+            0.0615,
+            None,
+        ),
         calibrated(ok(cell(TensorFlow, "tflite", PtqStatic), 1820, 0.9885, 104_880, 0.377, 0.311), 3.31),
         trained(ok(cell(TensorFlow, "tfmot", Qat), 1832, 0.966, 105_120, 0.379, 0.313), 0.1702, Some(2.78)),
         ok(cell(Calipers, "native", Float), 1827, 1.0, 318_006, 0.702, 1.0),
@@ -217,7 +227,8 @@ fn assert_balanced(page: &str) {
         let end = start + rest[start..].find('>').expect("a tag ends");
         let tag = &rest[start + 1..end];
         rest = &rest[end + 1..];
-        let name = tag.trim_start_matches('/').split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or("");
+        let name =
+            tag.trim_start_matches('/').split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or("");
         if tag.starts_with('/') {
             assert_eq!(open.pop(), Some(name), "closed in order, before: {:.60}", rest);
         } else if !tag.starts_with('!') && !tag.ends_with('/') && !["meta", "br"].contains(&name) {
@@ -337,7 +348,10 @@ fn the_paired_interval() {
     let cost = verdict::cost(&rows[2], &rows).unwrap();
     assert!((cost.value + 0.04).abs() < 1e-12, "{cost:?}");
     let error = (cost.high - cost.low) / 2.0 / 1.96;
-    assert!((error - 0.0095).abs() < 0.0001 && ((cost.low + cost.high) / 2.0 + 0.04).abs() < 0.0001, "{cost:?}");
+    assert!(
+        (error - 0.0095).abs() < 0.0001 && ((cost.low + cost.high) / 2.0 + 0.04).abs() < 0.0001,
+        "{cost:?}"
+    );
 }
 
 #[test]
@@ -424,12 +438,22 @@ fn look() {
     let folder = std::path::PathBuf::from(std::env::var("LOOK").unwrap());
     std::fs::write(folder.join("good.html"), html(&fixture())).unwrap();
     let mut failed = fixture();
-    fail(&mut failed, 8, "RuntimeError: the converter gave up on operator 7", "Traceback (most recent call last):\n  x");
+    fail(
+        &mut failed,
+        8,
+        "RuntimeError: the converter gave up on operator 7",
+        "Traceback (most recent call last):\n  x",
+    );
     failed.gates.parity[2] = parity("trained by pytorch", Framework::TensorFlow, 0.31);
     std::fs::write(folder.join("gates.html"), html(&failed)).unwrap();
     let mut noisy = fixture();
     second_seed(&mut noisy);
-    fail(&mut noisy, 8, "RuntimeError: the converter gave up on operator 7", "Traceback (most recent call last):\n  x");
+    fail(
+        &mut noisy,
+        8,
+        "RuntimeError: the converter gave up on operator 7",
+        "Traceback (most recent call last):\n  x",
+    );
     let timing = noisy.timing.as_mut().unwrap();
     (timing.trustworthy, timing.fastest, timing.null_ratio) = (false, None, interval(1.05, 1.01, 1.09));
     std::fs::write(folder.join("noisy.html"), html(&noisy)).unwrap();
