@@ -1,5 +1,6 @@
 //! Broken and hostile models: each is an error that names the place, and none panics.
 
+use calipers_ir::text::{Constants, to_text};
 use calipers_ir::{
     Activation, Conv, DType, Dim, Graph, GraphEditor, Layout, Model, Op, Opaque, TensorType, UnaryKind,
     Window,
@@ -238,6 +239,9 @@ fn wrong_nodes_are_refused_by_name() {
         &model(vec![NodeProto { attribute: vec![body], ..node("Loop", &["x"], &["y"]) }]),
         "node `Loop node` (Loop): attribute `body`: subgraphs are not supported",
     );
+    let mut clip = model(vec![node("Clip", &["x", "bound"], &["y"])]);
+    graph_of(&mut clip).initializer.push(tensor::to_proto("bound", &calipers_ir::Tensor::scalar(f32::NAN)));
+    refused(&clip, "a bound is NaN");
     let mut declared = model(vec![node("Relu", &["x"], &["y"])]);
     graph_of(&mut declared).output[0] = float("y", &[1, 2, 6, 7]);
     refused(
@@ -389,19 +393,22 @@ fn mutate(sample: &[u8], edits: &[(usize, u8)], cut: usize) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_change_of_a_file_reads_or_fails_without_panic(
-        sample in prop::sample::select(vec![SAMPLE, KEPT, QUANTIZED]),
+        sample in 0usize..3,
         edits in prop::collection::vec((any::<usize>(), any::<u8>()), 1..12),
         cut in prop_oneof![3 => Just(0usize), 1 => any::<usize>()],
     ) {
-        if let Ok(model) = parse(mutate(sample, &edits, cut).into())
+        if let Ok(model) = parse(mutate([SAMPLE, KEPT, QUANTIZED][sample], &edits, cut).into())
             && let Ok(bytes) = to_bytes(&model)
         {
-            let again = parse(bytes.into());
-            prop_assert_eq!(again.map_err(|error| error.to_string()), Ok(model));
+            let again = parse(bytes.into()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            // The file may need a later operator set than the changed one says, and NaN differs from itself.
+            let text = |graph: &Graph| to_text(graph, Constants::Whole);
+            prop_assert_eq!(text(&again.graph), text(&model.graph));
+            prop_assert_eq!((again.metadata, again.producer), (model.metadata, model.producer));
         }
     }
 

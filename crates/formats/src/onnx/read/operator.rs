@@ -88,7 +88,7 @@ fn op(
         "Sub" => Op::Binary(BinaryKind::Sub, Activation::None),
         "Mul" => Op::Binary(BinaryKind::Mul, Activation::None),
         "Div" => Op::Binary(BinaryKind::Div, Activation::None),
-        "Clip" => return Ok(clip(arguments)),
+        "Clip" => return clip(arguments),
         "MaxPool" | "AveragePool" => return pool(op_type == "MaxPool", attributes, arguments),
         "GlobalMaxPool" => Op::GlobalPool(PoolKind::Max, Layout::Nchw),
         "GlobalAveragePool" => Op::GlobalPool(PoolKind::Average { count_include_pad: false }, Layout::Nchw),
@@ -246,7 +246,7 @@ fn window(
 }
 
 /// A limit whose bounds are constants.
-fn clip(arguments: &Arguments<'_>) -> Option<Op> {
+fn clip(arguments: &Arguments<'_>) -> Result<Option<Op>, String> {
     let bound = |index: usize, absent: f32| match (arguments.ty(index), arguments.constant(index)) {
         (None, _) => Some(absent),
         (Some(_), Some(bound)) => match bound.as_f32()?.as_ref() {
@@ -255,7 +255,13 @@ fn clip(arguments: &Arguments<'_>) -> Option<Op> {
         },
         (Some(_), None) => None,
     };
-    Some(Op::Clip(Clip { min: bound(1, f32::NEG_INFINITY)?, max: bound(2, f32::INFINITY)? }))
+    let (Some(min), Some(max)) = (bound(1, f32::NEG_INFINITY), bound(2, f32::INFINITY)) else {
+        return Ok(None);
+    };
+    if min.is_nan() || max.is_nan() {
+        return Err(String::from("a bound is NaN; expected a number"));
+    }
+    Ok(Some(Op::Clip(Clip { min, max })))
 }
 
 fn quantize(attributes: &mut NodeAttributes<'_>, arguments: &Arguments<'_>) -> Result<Option<Op>, String> {
