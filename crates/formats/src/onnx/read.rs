@@ -18,7 +18,7 @@ use crate::file;
 
 /// Reads a model file, and the files beside it that hold its external data. Tensor data stay where they are: the files
 /// are mapped into memory, and must not be changed in place while the model or a tensor of it is in use. (Replacing a
-/// file, as [`super::write`] does, is safe.)
+/// file, as [`super::write()`] does, is safe.)
 ///
 /// # Errors
 /// Where the file is broken or uses what is not supported; the error begins with the path.

@@ -29,7 +29,7 @@ pub fn write(model: &Model, path: impl AsRef<Path>) -> Result<(), WriteError> {
         .map_err(|source| WriteError::Create { path: path.to_owned(), source })
 }
 
-/// The bytes that [`write`] writes.
+/// The bytes that [`write()`] writes.
 ///
 /// # Errors
 /// What the graph has that ONNX cannot say, or that the model takes more than 2 GiB.
