@@ -55,7 +55,7 @@ pub(super) fn percent2(share: f64) -> String {
 
 /// A ratio, two decimals (three digits from 10 up).
 pub(super) fn ratio(value: f64) -> String {
-    if value >= 10.0 || value < 0.1 { three(value) } else { fixed(value, 2) }
+    if (0.1..10.0).contains(&value) { fixed(value, 2) } else { three(value) }
 }
 
 /// Bytes as MiB (1,048,576 bytes).

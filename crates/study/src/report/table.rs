@@ -48,6 +48,9 @@ pub fn table(report: &Report) -> String {
     if report.study.seeds.len() > 1 {
         out.push_str(&wrapped("mean ± standard deviation over seeds; latency is of the first seed", ""));
     }
+    if rows.iter().any(|row| row.withheld) {
+        out.push_str("gate: withheld, because a gate failed\n");
+    }
     let missing: Vec<&CellReport> = report.cells.iter().filter(|cell| cell.status != Status::Ok).collect();
     if !missing.is_empty() {
         out.push('\n');
