@@ -1,17 +1,17 @@
 //! What is shown: the types of `report.json`, whose format `docs/report.md` documents.
 
 mod assemble;
-mod number;
-mod row;
-mod verdict;
-mod paper;
-mod provenance;
-mod table;
-mod markdown;
 mod chart;
 mod html;
+mod markdown;
+mod number;
+mod paper;
+mod provenance;
+mod row;
+mod table;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::collections::BTreeMap;
 
