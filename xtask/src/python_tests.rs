@@ -11,7 +11,7 @@ use crate::tally::Tally;
 /// Runs the test files that match `pattern` by `python`.
 pub fn matching(pattern: &str, python: &Path) -> io::Result<Tally> {
     let mut command = Command::new(python);
-    command.args(["-m", "unittest", "discover", "-s", "tests", "-t", ".", "-p", pattern]);
+    command.args(["-m", "unittest", "discover", "--buffer", "-s", "tests", "-t", ".", "-p", pattern]);
     command.current_dir(worker_sources()).env("OMP_NUM_THREADS", "1").env("PYTHONDONTWRITEBYTECODE", "1");
     let finished = run(&mut command)?;
     Ok(counted(&finished.lines).hold_against(finished.success))

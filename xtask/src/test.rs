@@ -41,7 +41,8 @@ pub fn run(options: &Options) -> io::Result<bool> {
         if let Err(error) = &made {
             eprintln!("error: {error}");
         }
-        parts.push(("Python environments", Tally::one(made.is_ok()), start.elapsed()));
+        let tally = Tally { failed: usize::from(made.is_err()), ..Tally::default() };
+        parts.push(("Python environments", tally, start.elapsed()));
         made.ok()
     };
 
