@@ -20,9 +20,9 @@ pub struct Case {
 pub enum Agreement {
     /// Every number.
     Exact,
-    /// Every number to one step, and nearly all exactly.
+    /// Every number to one step, and all but this share exactly.
     #[allow(dead_code)] // The cause is there to be read.
-    OneStep { cause: &'static str },
+    OneStep { share: f64, cause: &'static str },
     /// To this fraction of the largest number, or of 1.
     Relative(f64),
 }

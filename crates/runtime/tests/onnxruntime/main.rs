@@ -118,8 +118,9 @@ impl Agreement {
             found.len() == expected.len() && differences.iter().all(|difference| !difference.is_nan());
         let agrees = match self {
             Agreement::Exact => different == 0,
-            // A step is rare: it takes a value that lies between two integers.
-            Agreement::OneStep { .. } => largest <= 1.0 && different * 50 <= found.len() + 49,
+            Agreement::OneStep { share, .. } => {
+                largest <= 1.0 && different as f64 <= share * found.len() as f64 + 1.0
+            }
             Agreement::Relative(tolerance) => {
                 largest
                     <= tolerance * expected.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()))

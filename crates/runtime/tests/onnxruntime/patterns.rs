@@ -34,6 +34,8 @@ const CONVOLUTIONS: &[(&str, Shape)] = &[
     ("dilated", ([1, 5, 11, 9], 7, [3, 2], [2, 1], [2, 3], [2, 1], 1)),
     ("grouped", ([1, 12, 6, 6], 24, [3, 3], [1, 1], [1, 1], [1, 1], 3)),
     ("depthwise", ([1, 16, 9, 9], 16, [3, 3], [2, 2], [1, 1], [1, 1], 16)),
+    // Enough results that some lie within a rounding error of the middle between two integers.
+    ("many", ([1, 8, 96, 96], 64, [1, 1], [1, 1], [1, 1], [0, 0], 1)),
 ];
 
 fn conv(shape: &Shape) -> Op {
@@ -89,7 +91,7 @@ fn convolution(
     let kernel = Some(format!("convolve {}", type_name(x)));
     if relu && y.zero_point != least {
         let cause = "ONNX Runtime runs a Relu that the output's zero point does not imply in f32";
-        return build.finish(output, Some("FusedConv"), kernel, Agreement::OneStep { cause });
+        return build.finish(output, Some("FusedConv"), kernel, Agreement::OneStep { share: 0.01, cause });
     }
     build.finish(output, Some("QLinearConv"), kernel, Agreement::Exact)
 }
@@ -119,8 +121,29 @@ fn convolutions(cases: &mut Vec<Case>) {
         let name = format!("conv_{shape_name}_float_bias");
         cases.push(convolution(name, shape, x, unsigned(0.5, 100), true, Bias::Floats, false));
     }
+    for (index, (x, weights, y)) in
+        [(0.11, 0.63, 0.1386), (0.03, 0.17, 0.0102), (0.11, 0.95, 0.209), (0.7, 0.1, 0.14)]
+            .into_iter()
+            .enumerate()
+    {
+        cases.push(between(format!("conv_between_{index}"), x, weights, y));
+    }
     cases.push(unsigned_weights());
     cases.push(fake_quantized_weights());
+}
+
+/// Scales whose product over the output's is a half to a rounding error, so that the order of the three operations that
+/// make the multiplier decides where odd sums go.
+fn between(name: String, x: f32, weight_scale: f32, y: f32) -> Case {
+    let shape: &Shape = &([1, 2, 64, 64], 8, [1, 1], [1, 1], [1, 1], [0, 0], 1);
+    let mut build = Build::new(name);
+    let input = build.quantized_input(&shape.0, unsigned(x, 128));
+    let integers = (0..16).map(|index| index % 3 - 1).collect::<Vec<i8>>();
+    let integers = build.constant(Tensor::from_vec([8, 2, 1, 1], integers).expect("weights"));
+    let weights = build.dequantize(integers, signed(weight_scale, 0));
+    let real = build.node(conv(shape), &[input, weights]);
+    let output = build.quantize(real, unsigned(y, 128));
+    build.finish(output, Some("QLinearConv"), Some("convolve u8".to_owned()), Agreement::Exact)
 }
 
 /// Unsigned weights with a zero point, under unsigned activations.
@@ -217,10 +240,12 @@ fn sums(cases: &mut Vec<Case>) {
         ("u8", unsigned(0.031, 0), unsigned(0.017, 128), unsigned(0.043, 20)),
         ("u8_shifted", unsigned(0.5, 255), unsigned(0.01, 3), unsigned(0.37, 120)),
         ("u8_equal", unsigned(0.02, 0), unsigned(0.02, 0), unsigned(0.04, 0)),
+        ("u8_thirds", unsigned(0.03, 11), unsigned(0.05, 200), unsigned(0.06, 101)),
+        ("u8_tenths", unsigned(0.1, 128), unsigned(0.3, 77), unsigned(0.2, 90)),
         ("i8", signed(0.031, -128), signed(0.017, 5), signed(0.043, -20)),
         ("i8_equal", signed(0.02, 0), signed(0.02, 0), signed(0.03, 0)),
     ] {
-        for shape in [[1, 16, 8, 8], [2, 7, 5, 3]] {
+        for shape in [[1, 16, 8, 8], [2, 7, 5, 3], [1, 64, 64, 64]] {
             for relu in [false, true] {
                 let suffix = if relu { "_relu" } else { "" };
                 let mut build = Build::new(format!("add_{name}_{}{suffix}", shape[1]));
@@ -233,7 +258,8 @@ fn sums(cases: &mut Vec<Case>) {
                 let output = build.quantize(real, c);
                 let (runs_as, agreement) = if relu && c.zero_point != least {
                     let cause = "ONNX Runtime runs a Relu that the output's zero point does not imply in f32";
-                    ("Add", Agreement::OneStep { cause })
+                    // Ratios of these scales put every tenth sum or so right between two integers.
+                    ("Add", Agreement::OneStep { share: 0.1, cause })
                 } else {
                     ("QLinearAdd", Agreement::Exact)
                 };
