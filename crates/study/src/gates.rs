@@ -1,6 +1,5 @@
 //! The gates: same weights and inputs give the same logits; same start and batches give the same weights.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use calipers_workers::protocol::{Logits, TrainDrop, TrainEpoch, TrainMode, TrainState};
@@ -12,7 +11,7 @@ use crate::material::InitialModel;
 use crate::record::{Record, key};
 use crate::report::{ParityGate, StepGate};
 use crate::run::Bench;
-use crate::weights;
+use crate::weights::{self, Tensors};
 
 /// Allowed difference of logits, times the larger of 1 and the largest |logit|.
 const PARITY: f64 = 1e-4;
@@ -22,8 +21,6 @@ const STEPS: f64 = 1e-4;
 /// gate's own, because at the rates of a training five steps already amplify rounding (activations near zero that fall
 /// on different sides) beyond what a wrong rule would do.
 const RATES: [f64; 5] = [0.01, 0.01, 0.01, 0.001, 0.001];
-
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 impl Bench<'_> {
     /// Compares the logits of all chosen frameworks with those of `reference` on one set of weights.
@@ -253,10 +250,10 @@ fn compare_states(a: &(Tensors, Tensors), b: &(Tensors, Tensors)) -> Differences
 fn relative(names: &[&String], a: &Tensors, b: &Tensors) -> f64 {
     let (mut difference, mut norm) = (0.0, 0.0);
     for name in names {
-        let (Some((_, a)), Some((_, b))) = (a.get(*name), b.get(*name)) else {
+        let (Some(a), Some(b)) = (a.get(*name), b.get(*name)) else {
             return f64::INFINITY;
         };
-        for (&a, &b) in a.iter().zip(b) {
+        for (&a, &b) in a.elements.iter().zip(&b.elements) {
             difference += (f64::from(a) - f64::from(b)).powi(2);
             norm += f64::from(a).powi(2);
         }
@@ -267,10 +264,11 @@ fn relative(names: &[&String], a: &Tensors, b: &Tensors) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{Tensors, compare_logits, compare_states};
+    use crate::weights::Floats;
 
     fn tensors(weight: f32, mean: f32) -> Tensors {
         [("conv.weight", weight), ("bn.running_mean", mean)]
-            .map(|(name, value)| (name.to_owned(), (vec![2], vec![value, 1.0])))
+            .map(|(name, value)| (name.to_owned(), Floats { shape: vec![2], elements: vec![value, 1.0] }))
             .into()
     }
 

@@ -64,8 +64,8 @@ impl Bench<'_> {
             runners.push(self.runner(model, &report.cell, None)?);
         }
         runners.push(self.runner(model, &null_cell, Some(&mut twin))?);
-        for index in 0..runners.len() {
-            self.warm_up(&mut runners[index], &mut twin)?;
+        for runner in &mut runners {
+            self.warm_up(runner, &mut twin)?;
         }
         self.watcher.event(Event::Step { title: "latency: interleaved blocks" });
         let mut random = Random::new(model.facts.onnx_bytes, "study/latency");

@@ -6,23 +6,23 @@
 #![forbid(unsafe_code)]
 
 mod cell;
-mod crew;
+mod spec;
+mod machine;
+mod statistics;
 mod error;
 mod event;
-mod gates;
-mod latency;
-mod machine;
-mod material;
-mod measure;
-mod native;
-mod overhead;
 mod record;
-pub mod report;
-mod run;
-mod spec;
-mod statistics;
-mod training;
 mod weights;
+mod material;
+mod crew;
+mod training;
+mod gates;
+mod overhead;
+mod measure;
+mod latency;
+mod run;
+mod native;
+pub mod report;
 
 pub use cell::{Cell, Framework, VARIANTS, Variant, variant_name};
 pub use error::StudyError;

@@ -272,8 +272,7 @@ fn run_all(
         done += samples;
         reporter.report(Stage::Evaluate, done as u64, Some(data.samples as u64), None);
     }
-    let shape = [data.samples, logits.len() / data.samples.max(1)];
-    weights::write(output, &[("logits", &shape, &logits)]).map_err(at(Stage::Save))?;
+    weights::write_logits(output, data.samples, logits).map_err(at(Stage::Save))?;
     Ok(seconds)
 }
 

@@ -279,16 +279,7 @@ impl Bench<'_> {
         let path = self.out.join(format!("models/initial-seed-{seed}.safetensors"));
         let graph =
             calipers_formats::onnx::read(&model.path).map_err(|error| failed(error.to_string()))?.graph;
-        let constants: Vec<(&str, &[usize], std::borrow::Cow<'_, [f32]>)> = graph
-            .constants()
-            .iter()
-            .filter_map(|(&id, tensor)| {
-                Some((graph.value(id).name.as_str(), tensor.shape(), tensor.as_f32()?))
-            })
-            .collect();
-        let views: Vec<(&str, &[usize], &[f32])> =
-            constants.iter().map(|(name, shape, elements)| (*name, *shape, elements.as_ref())).collect();
-        weights::write(&path, &views).map_err(|error| failed(error.to_string()))?;
+        weights::write(&path, &weights::of_graph(&graph)).map_err(|error| failed(error.to_string()))?;
         let trained = Trained { weights: path, hash: model.hash.clone(), epochs: Vec::new() };
         Ok(Weights { float: Ok(trained.clone()), finetuned: Some(Ok(trained)) })
     }

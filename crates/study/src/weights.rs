@@ -61,8 +61,20 @@ pub enum WeightsError {
     Graph(#[from] EditError),
 }
 
-/// All f32 tensors of a file, with their shapes.
-pub fn read(path: &Path) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, WeightsError> {
+/// An f32 tensor in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Floats {
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub elements: Vec<f32>,
+}
+
+/// Tensors by name.
+pub type Tensors = BTreeMap<String, Floats>;
+
+/// All f32 tensors of a file.
+pub fn read(path: &Path) -> Result<Tensors, WeightsError> {
     let bytes = std::fs::read(path).map_err(|source| WeightsError::Files {
         action: "read",
         path: path.to_owned(),
@@ -81,39 +93,57 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, Wei
             });
         }
         let elements = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        tensors.insert(name.to_owned(), (view.shape().to_vec(), elements));
+        tensors.insert(name.to_owned(), Floats { shape: view.shape().to_vec(), elements });
     }
     Ok(tensors)
 }
 
 /// Writes f32 tensors; the file appears under its name only when it is whole.
-pub fn write(path: &Path, tensors: &[(&str, &[usize], &[f32])]) -> Result<(), WeightsError> {
+pub fn write(path: &Path, tensors: &Tensors) -> Result<(), WeightsError> {
     let failed = |source| WeightsError::Files { action: "write", path: path.to_owned(), source };
     let format = |source| WeightsError::Format { path: path.to_owned(), source };
     let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|(_, _, elements)| elements.iter().flat_map(|element| element.to_le_bytes()).collect())
+        .values()
+        .map(|tensor| tensor.elements.iter().flat_map(|element| element.to_le_bytes()).collect())
         .collect();
     let views = tensors
         .iter()
         .zip(&bytes)
-        .map(|((name, shape, _), bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
+        .map(|((name, tensor), bytes)| Ok((name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, SafeTensorError>>()
         .map_err(format)?;
     let content = safetensors::serialize(views, None).map_err(format)?;
     crate::material::write_whole(path, &content).map_err(failed)
 }
 
+/// The f32 constants of a graph.
+pub fn of_graph(graph: &Graph) -> Tensors {
+    graph
+        .constants()
+        .iter()
+        .filter_map(|(&id, tensor)| {
+            let elements = tensor.as_f32()?.into_owned();
+            Some((graph.value(id).name.clone(), Floats { shape: tensor.shape().to_vec(), elements }))
+        })
+        .collect()
+}
+
+/// Writes a logits file: `logits` of `samples`, in sample order.
+pub fn write_logits(path: &Path, samples: usize, logits: Vec<f32>) -> Result<(), WeightsError> {
+    let shape = vec![samples, logits.len() / samples.max(1)];
+    write(path, &Tensors::from([(String::from("logits"), Floats { shape, elements: logits })]))
+}
+
 /// The `logits` of a logits file: samples, classes, and values in sample order.
 pub fn read_logits(path: &Path) -> Result<(usize, usize, Vec<f32>), WeightsError> {
     let mut tensors = read(path)?;
     match tensors.remove("logits") {
-        Some((shape, logits)) if shape.len() == 2 => Ok((shape[0], shape[1], logits)),
+        Some(Floats { shape, elements }) if shape.len() == 2 => Ok((shape[0], shape[1], elements)),
         other => Err(WeightsError::Tensor {
             path: path.to_owned(),
             name: String::from("logits"),
             expected: String::from("f32 [samples, classes]"),
-            found: other.map_or_else(|| String::from("nothing"), |(shape, _)| format!("f32 {shape:?}")),
+            found: other.map_or_else(|| String::from("nothing"), |tensor| format!("f32 {:?}", tensor.shape)),
         }),
     }
 }
@@ -130,7 +160,8 @@ pub fn apply(graph: &Graph, path: &Path) -> Result<Graph, WeightsError> {
             expected: format!("f32 {:?}", constant.shape()),
             found,
         };
-        let (shape, elements) = tensors.remove(name).ok_or_else(|| wrong(String::from("nothing")))?;
+        let Floats { shape, elements } =
+            tensors.remove(name).ok_or_else(|| wrong(String::from("nothing")))?;
         if let Some(index) = elements.iter().position(|element| !element.is_finite()) {
             let value = elements[index];
             return Err(WeightsError::NotFinite { path: path.to_owned(), name: name.clone(), index, value });
@@ -146,7 +177,7 @@ pub fn apply(graph: &Graph, path: &Path) -> Result<Graph, WeightsError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{apply, read_logits, write};
+    use super::{Tensors, apply, of_graph, read_logits, write, write_logits};
     use calipers_models::{Options, resnet8};
 
     #[test]
@@ -154,30 +185,21 @@ mod tests {
         let graph = resnet8(&Options::default(), 1).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.safetensors");
-        let constants: Vec<(String, Vec<usize>, Vec<f32>)> = graph
-            .constants()
-            .iter()
-            .filter_map(|(&id, tensor)| {
-                let elements = tensor.as_f32()?.into_owned();
-                Some((graph.value(id).name.clone(), tensor.shape().to_vec(), elements))
-            })
-            .collect();
-        let views = |constants: &[(String, Vec<usize>, Vec<f32>)]| -> std::result::Result<_, String> {
-            let all: Vec<_> = constants
-                .iter()
-                .map(|(name, shape, elements)| (name.as_str(), shape.as_slice(), elements.as_slice()))
-                .collect();
-            write(&path, &all).map_err(|error| error.to_string())?;
+        let weights = of_graph(&graph);
+        let applied = |weights: &Tensors| {
+            write(&path, weights).unwrap();
             apply(&graph, &path).map_err(|error| error.to_string())
         };
-        assert_eq!(views(&constants).unwrap(), graph);
+        assert_eq!(applied(&weights).unwrap(), graph);
 
-        let mut damaged = constants.clone();
-        damaged[0].2[3] = f32::NAN;
-        let message = views(&damaged).unwrap_err();
-        assert!(message.contains(&damaged[0].0) && message.contains("element 3 is NaN"), "{message}");
-        let message = views(&constants[1..]).unwrap_err();
-        assert!(message.contains("found nothing"), "{message}");
+        let name = weights.keys().next().unwrap().clone();
+        let mut damaged = weights.clone();
+        damaged.get_mut(&name).unwrap().elements[3] = f32::NAN;
+        let message = applied(&damaged).unwrap_err();
+        assert!(message.contains(&name) && message.contains("element 3 is NaN"), "{message}");
+        damaged.remove(&name);
+        let message = applied(&damaged).unwrap_err();
+        assert!(message.contains(&name) && message.contains("found nothing"), "{message}");
         assert!(read_logits(&path).unwrap_err().to_string().contains("`logits`"));
     }
 
@@ -185,7 +207,7 @@ mod tests {
     fn a_truncated_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cut.safetensors");
-        write(&path, &[("logits", &[1, 2], &[1.0, 2.0])]).unwrap();
+        write_logits(&path, 1, vec![1.0, 2.0]).unwrap();
         assert_eq!(read_logits(&path).unwrap(), (1, 2, vec![1.0, 2.0]));
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
