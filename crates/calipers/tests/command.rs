@@ -7,50 +7,7 @@ use assert_cmd::Command;
 use serde_json::Value;
 
 /// A study that takes seconds.
-const SMALL: &str = r#"
-name = "small"
-title = "A small study"
-seeds = [1]
-variants = ["float", "ptq-static", "qat"]
-
-[model]
-name = "resnet8"
-batch_norm = true
-classes = 10
-
-[data]
-source = "shapes10"
-train = 100
-test = 50
-mean = [0.485, 0.456, 0.406]
-deviation = [0.229, 0.224, 0.225]
-
-[train]
-epochs = 1
-batch = 20
-learning_rate = 0.1
-milestones = []
-momentum = 0.9
-weight_decay = 1e-4
-augmentation = "none"
-
-[qat]
-epochs = 1
-learning_rate = 1e-3
-
-[calibration]
-samples = 40
-batch = 20
-
-[latency]
-rounds = 4
-block_milliseconds = 5.0
-samples = 4
-
-[frameworks]
-pytorch = ["eager"]
-calipers = ["native"]
-"#;
+const SMALL: &str = include_str!("small.toml");
 
 fn calipers(folder: &Path) -> Command {
     let mut command = Command::cargo_bin("calipers").expect("the command is built");
