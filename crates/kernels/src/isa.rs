@@ -115,7 +115,8 @@ impl Supported {
         self.0
     }
 
-    /// Runs `body` compiled for this instruction set. What is to be vectorised must be inlined into `body`.
+    /// Runs `body` compiled for this instruction set. The closure, and what is to be vectorised in it, must be marked
+    /// `#[inline(always)]`: called from three places, it would not be inlined otherwise, and be compiled for none.
     ///
     /// The compiler reorders no float operation and contracts none, so the result is the same on all of them.
     #[inline(always)]

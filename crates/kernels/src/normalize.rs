@@ -39,15 +39,18 @@ pub fn normalize(
     assert_eq!(input.len(), output.len(), "lengths");
     let channels = folded.factors.len();
     execution.split(output, channels.max(1), channels * 2, |first, output| {
-        execution.isa.vectorize(|| {
-            let input = &input[first * channels..][..output.len()];
-            for (input, output) in input.chunks_exact(channels).zip(output.chunks_exact_mut(channels)) {
-                let folded = folded.factors.iter().zip(&folded.shifts);
-                for ((y, x), (factor, shift)) in output.iter_mut().zip(input).zip(folded) {
-                    *y = crate::gemm::clamp(x * factor + shift, range);
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                let input = &input[first * channels..][..output.len()];
+                for (input, output) in input.chunks_exact(channels).zip(output.chunks_exact_mut(channels)) {
+                    let folded = folded.factors.iter().zip(&folded.shifts);
+                    for ((y, x), (factor, shift)) in output.iter_mut().zip(input).zip(folded) {
+                        *y = crate::gemm::clamp(x * factor + shift, range);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 

@@ -42,6 +42,7 @@ impl Quantized for u8 {
         self
     }
 
+    #[inline(always)]
     fn as_unsigned(values: &[u8]) -> Option<&[u8]> {
         Some(values)
     }
@@ -67,6 +68,7 @@ impl Quantized for i8 {
         (self as u8) ^ 0x80
     }
 
+    #[inline(always)]
     fn as_unsigned(_values: &[i8]) -> Option<&[u8]> {
         None
     }

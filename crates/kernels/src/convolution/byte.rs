@@ -1,8 +1,8 @@
 //! 8-bit convolution by packed weights.
 
+use super::gather::gather;
 use super::{Geometry, depthwise, scalar};
-use crate::aligned::Plain;
-use crate::gemm::{ByteProduct, ByteRows, Constants, Target, pick};
+use crate::gemm::{ByteProduct, ByteRows, Constants, Target, Unsigned, pick};
 use crate::isa::{Execution, Supported};
 use crate::requant::Requantization;
 use crate::storage::Quantized;
@@ -161,9 +161,18 @@ impl<T: Quantized> ByteRows for Patches<'_, T> {
         }
     }
 
-    fn gather<L: Plain + From<u8>>(&self, row: usize, output: &mut [L]) {
-        let padding = L::from(self.padding);
-        let convert = |value: T| L::from(value.to_unsigned());
-        self.geometry.gather(self.input, row, self.group, padding, convert, output);
+    #[inline(always)]
+    fn gather<L: Unsigned>(&self, first: usize, stride: usize, output: &mut [L]) {
+        gather(
+            self.geometry,
+            self.input,
+            self.group,
+            L::from(self.padding),
+            #[inline(always)]
+            |from, to| L::copy(from, to),
+            first,
+            stride,
+            output,
+        );
     }
 }

@@ -27,20 +27,30 @@ pub(super) fn convolve_floats(
 ) {
     let channels = geometry.input_channels;
     execution.split(output, channels, geometry.depth() * channels, |first, output| {
-        isa.vectorize(|| {
-            for (index, sums) in output.chunks_exact_mut(channels).enumerate() {
-                sums.fill(0.0);
-                for_each_tap(geometry, first + index, |tap, start| {
-                    let taps = &taps[tap * channels..][..channels];
-                    for ((sum, x), w) in sums.iter_mut().zip(&input[start..start + channels]).zip(taps) {
-                        *sum = x.mul_add(*w, *sum);
+        isa.vectorize(
+            #[inline(always)]
+            || {
+                for (index, sums) in output.chunks_exact_mut(channels).enumerate() {
+                    sums.fill(0.0);
+                    for_each_tap(
+                        geometry,
+                        first + index,
+                        #[inline(always)]
+                        |tap, start| {
+                            let taps = &taps[tap * channels..][..channels];
+                            for ((sum, x), w) in
+                                sums.iter_mut().zip(&input[start..start + channels]).zip(taps)
+                            {
+                                *sum = x.mul_add(*w, *sum);
+                            }
+                        },
+                    );
+                    for (channel, sum) in sums.iter_mut().enumerate() {
+                        *sum = clamp(*sum + bias.map_or(0.0, |bias| bias[channel]), range);
                     }
-                });
-                for (channel, sum) in sums.iter_mut().enumerate() {
-                    *sum = clamp(*sum + bias.map_or(0.0, |bias| bias[channel]), range);
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -62,18 +72,28 @@ pub(super) fn convolve_bytes<T: Quantized>(
         let zeros = vec![0; channels];
         let offsets = bias.unwrap_or(&zeros);
         let mut sums = vec![0i32; channels];
-        isa.vectorize(|| {
-            for (index, results) in output.chunks_exact_mut(channels).enumerate() {
-                sums.fill(0);
-                for_each_tap(geometry, first + index, |tap, start| {
-                    let taps = &taps[tap * channels..][..channels];
-                    for ((sum, x), w) in sums.iter_mut().zip(&input[start..start + channels]).zip(taps) {
-                        *sum = sum.wrapping_add((x.widen() - input_zero_point) * w);
-                    }
-                });
-                requantization.apply_row(&sums, offsets, 0, results);
-            }
-        });
+        isa.vectorize(
+            #[inline(always)]
+            || {
+                for (index, results) in output.chunks_exact_mut(channels).enumerate() {
+                    sums.fill(0);
+                    for_each_tap(
+                        geometry,
+                        first + index,
+                        #[inline(always)]
+                        |tap, start| {
+                            let taps = &taps[tap * channels..][..channels];
+                            for ((sum, x), w) in
+                                sums.iter_mut().zip(&input[start..start + channels]).zip(taps)
+                            {
+                                *sum = sum.wrapping_add((x.widen() - input_zero_point) * w);
+                            }
+                        },
+                    );
+                    requantization.apply_row(&sums, offsets, 0, results);
+                }
+            },
+        );
     });
 }
 

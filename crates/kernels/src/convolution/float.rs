@@ -1,5 +1,6 @@
 //! f32 convolution by packed weights.
 
+use super::gather::gather;
 use super::{Geometry, depthwise, scalar};
 use crate::gemm::{Clamped, FloatProduct, Rows, Target};
 use crate::isa::{Execution, Supported};
@@ -87,7 +88,18 @@ impl Rows<f32> for Patches<'_> {
         (self.geometry.is_pointwise() && depth == channels).then_some((self.input, channels))
     }
 
-    fn gather(&self, row: usize, output: &mut [f32]) {
-        self.geometry.gather(self.input, row, self.group, 0.0, |value| value, output);
+    #[inline(always)]
+    fn gather(&self, first: usize, stride: usize, output: &mut [f32]) {
+        gather(
+            self.geometry,
+            self.input,
+            self.group,
+            0.0,
+            #[inline(always)]
+            |from, to| to.copy_from_slice(from),
+            first,
+            stride,
+            output,
+        );
     }
 }

@@ -8,6 +8,7 @@
 mod byte;
 mod depthwise;
 mod float;
+mod gather;
 pub mod scalar;
 #[cfg(test)]
 mod tests;
@@ -95,44 +96,6 @@ impl Geometry {
     pub(crate) fn source(&self, axis: usize, output: usize, tap: usize) -> Option<usize> {
         let position = output * self.stride[axis] + tap * self.dilation[axis];
         position.checked_sub(self.pad_begin[axis]).filter(|position| *position < self.input[axis])
-    }
-
-    /// Writes the inputs that output pixel `pixel` sees in `group`, taps in order, `padding` outside the image.
-    #[inline(always)]
-    pub(crate) fn gather<T: Copy, L: Copy>(
-        &self,
-        input: &[T],
-        pixel: usize,
-        group: usize,
-        padding: L,
-        convert: impl Fn(T) -> L,
-        output: &mut [L],
-    ) {
-        let channels = self.group_inputs();
-        let column = pixel % self.output[1];
-        let row = pixel / self.output[1] % self.output[0];
-        let image = pixel / self.output[1] / self.output[0];
-        let mut rest = output;
-        for i in 0..self.kernel[0] {
-            let (taps, after) = rest.split_at_mut(self.kernel[1] * channels);
-            rest = after;
-            let Some(source_row) = self.source(0, row, i) else {
-                taps.fill(padding);
-                continue;
-            };
-            let line = (image * self.input[0] + source_row) * self.input[1];
-            for (j, tap) in taps.chunks_exact_mut(channels).enumerate() {
-                match self.source(1, column, j) {
-                    Some(source_column) => {
-                        let start = (line + source_column) * self.input_channels + group * channels;
-                        for (to, from) in tap.iter_mut().zip(&input[start..start + channels]) {
-                            *to = convert(*from);
-                        }
-                    }
-                    None => tap.fill(padding),
-                }
-            }
-        }
     }
 
     pub(crate) fn check(&self, input: usize, output: usize) {

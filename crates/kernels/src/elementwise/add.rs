@@ -41,13 +41,16 @@ pub fn add_bytes<T: Quantized>(
     let Addition { left_ratio, right_ratio, fixed, range } = *addition;
     let bounds = [range[0] as f32, range[1] as f32];
     execution.split(output, 1, 2, |first, output| {
-        execution.isa.vectorize(|| {
-            let operands = left[first..].iter().zip(&right[first..]);
-            for (y, (a, b)) in output.iter_mut().zip(operands) {
-                let sum = (b.widen() as f32).mul_add(right_ratio, fixed);
-                let sum = (a.widen() as f32).mul_add(left_ratio, sum);
-                *y = T::narrow(round_into(sum, bounds));
-            }
-        });
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                let operands = left[first..].iter().zip(&right[first..]);
+                for (y, (a, b)) in output.iter_mut().zip(operands) {
+                    let sum = (b.widen() as f32).mul_add(right_ratio, fixed);
+                    let sum = (a.widen() as f32).mul_add(left_ratio, sum);
+                    *y = T::narrow(round_into(sum, bounds));
+                }
+            },
+        );
     });
 }

@@ -122,7 +122,10 @@ fn walk(
         return execution.split(output, 1, 1, |first, output| {
             let left = &left[first * left_step..];
             let right = &right[first * right_step..];
-            execution.isa.vectorize(|| run(left, left_step, right, right_step, range, output, &function));
+            execution.isa.vectorize(
+                #[inline(always)]
+                || run(left, left_step, right, right_step, range, output, &function),
+            );
         });
     }
     execution.split(output, inner, inner, |first, output| {
@@ -135,7 +138,10 @@ fn walk(
                 right_start += position * broadcast.right[axis];
             }
             let (left, right) = (&left[left_start..], &right[right_start..]);
-            execution.isa.vectorize(|| run(left, left_step, right, right_step, range, output, &function));
+            execution.isa.vectorize(
+                #[inline(always)]
+                || run(left, left_step, right, right_step, range, output, &function),
+            );
         }
     });
 }

@@ -16,10 +16,13 @@ use crate::isa::Execution;
 pub fn clip(execution: Execution, input: &[f32], range: [f32; 2], output: &mut [f32]) {
     assert_eq!(input.len(), output.len(), "lengths");
     execution.split(output, 1, 1, |first, output| {
-        execution.isa.vectorize(|| {
-            for (y, x) in output.iter_mut().zip(&input[first..]) {
-                *y = crate::gemm::clamp(*x, range);
-            }
-        });
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                for (y, x) in output.iter_mut().zip(&input[first..]) {
+                    *y = crate::gemm::clamp(*x, range);
+                }
+            },
+        );
     });
 }

@@ -12,13 +12,36 @@ use crate::isa::{Execution, Supported};
 use crate::requant::Requantization;
 use crate::storage::Quantized;
 
+/// How a tile wants unsigned bytes.
+pub(crate) trait Unsigned: Plain + From<u8> {
+    /// Writes activations moved to the unsigned range, to a slice of their length.
+    fn copy<T: Quantized>(from: &[T], to: &mut [Self]);
+}
+
+impl Unsigned for u8 {
+    #[inline(always)]
+    fn copy<T: Quantized>(from: &[T], to: &mut [u8]) {
+        match T::as_unsigned(from) {
+            Some(from) => to.copy_from_slice(from),
+            None => to.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_unsigned()),
+        }
+    }
+}
+
+impl Unsigned for i16 {
+    #[inline(always)]
+    fn copy<T: Quantized>(from: &[T], to: &mut [i16]) {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = i16::from(from.to_unsigned()));
+    }
+}
+
 /// Where rows of unsigned bytes come from.
 pub(crate) trait ByteRows: Sync {
     /// All rows in place and the distance between them, when each has `depth` elements.
     fn in_place(&self, depth: usize) -> Option<(&[u8], usize)>;
 
-    /// Writes the elements of a row.
-    fn gather<L: Plain + From<u8>>(&self, row: usize, output: &mut [L]);
+    /// Writes the elements of the rows from `first` on, each row's `stride` after the one before, to the end of `output`.
+    fn gather<L: Unsigned>(&self, first: usize, stride: usize, output: &mut [L]);
 }
 
 /// [`ByteRows`] as a tile wants them.
@@ -29,8 +52,9 @@ impl<R: ByteRows> Rows<u8> for As<'_, R> {
         self.0.in_place(depth)
     }
 
-    fn gather(&self, row: usize, output: &mut [u8]) {
-        self.0.gather(row, output);
+    #[inline(always)]
+    fn gather(&self, first: usize, stride: usize, output: &mut [u8]) {
+        self.0.gather(first, stride, output);
     }
 }
 
@@ -39,8 +63,9 @@ impl<R: ByteRows> Rows<i16> for As<'_, R> {
         None
     }
 
-    fn gather(&self, row: usize, output: &mut [i16]) {
-        self.0.gather(row, output);
+    #[inline(always)]
+    fn gather(&self, first: usize, stride: usize, output: &mut [i16]) {
+        self.0.gather(first, stride, output);
     }
 }
 
@@ -49,7 +74,11 @@ enum Packed {
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Byte, Panels<i8>),
     #[cfg(target_arch = "x86_64")]
-    Avx512(avx512::Byte, Panels<i8>),
+    Avx512Narrow(avx512::Byte<1>, Panels<i8>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Half(avx512::Byte<2>, Panels<i8>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Byte<4>, Panels<i8>),
 }
 
 /// Signed 8-bit weights packed for an instruction set that has tiles, with what their zero points and the input's add.
@@ -117,6 +146,14 @@ impl ByteProduct {
                 multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
             }
             #[cfg(target_arch = "x86_64")]
+            Packed::Avx512Narrow(tile, ref panels) => {
+                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Packed::Avx512Half(tile, ref panels) => {
+                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
+            }
+            #[cfg(target_arch = "x86_64")]
             Packed::Avx512(tile, ref panels) => {
                 multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
             }
@@ -136,6 +173,14 @@ impl ByteProduct {
         match self.packed {
             #[cfg(target_arch = "x86_64")]
             Packed::Avx2(tile, ref panels) => {
+                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Packed::Avx512Narrow(tile, ref panels) => {
+                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Packed::Avx512Half(tile, ref panels) => {
                 multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
             }
             #[cfg(target_arch = "x86_64")]
@@ -170,7 +215,15 @@ impl ByteProduct {
 #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
 fn pack(isa: Supported, columns: usize, depth: usize, weights: &[i8]) -> Option<Packed> {
     #[cfg(target_arch = "x86_64")]
-    if let Some(tile) = avx512::Byte::new(isa) {
+    if columns <= avx512::LANES
+        && let Some(tile) = avx512::Byte::new(isa)
+    {
+        return Some(Packed::Avx512Narrow(tile, Panels::pack(tile, columns, depth, weights)));
+    } else if columns <= 2 * avx512::LANES
+        && let Some(tile) = avx512::Byte::new(isa)
+    {
+        return Some(Packed::Avx512Half(tile, Panels::pack(tile, columns, depth, weights)));
+    } else if let Some(tile) = avx512::Byte::new(isa) {
         return Some(Packed::Avx512(tile, Panels::pack(tile, columns, depth, weights)));
     } else if let Some(tile) = avx2::Byte::new(isa) {
         return Some(Packed::Avx2(tile, Panels::pack(tile, columns, depth, weights)));
@@ -207,11 +260,20 @@ impl<L: Copy + Into<i32>, T: Quantized> Epilogue<L, i32> for Requantize<'_, T> {
     }
 
     fn finish(&self, sums: &[i32], row_sum: i32, first: usize, output: &mut [T]) {
-        self.product.isa.vectorize(|| {
-            self.product.with_offsets(row_sum, first, output.len(), |offsets| {
-                self.requantization.apply_row(sums, offsets, self.first_channel + first, output);
-            });
-        });
+        self.product.isa.vectorize(
+            #[inline(always)]
+            || {
+                self.product.with_offsets(
+                    row_sum,
+                    first,
+                    output.len(),
+                    #[inline(always)]
+                    |offsets| {
+                        self.requantization.apply_row(sums, offsets, self.first_channel + first, output);
+                    },
+                );
+            },
+        );
     }
 }
 

@@ -11,7 +11,9 @@ pub(crate) enum FloatProduct {
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Float, Panels<f32>),
     #[cfg(target_arch = "x86_64")]
-    Avx512(avx512::Float, Panels<f32>),
+    Avx512Narrow(avx512::Float<1>, Panels<f32>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Float<2>, Panels<f32>),
 }
 
 impl FloatProduct {
@@ -24,7 +26,11 @@ impl FloatProduct {
         weights: &[f32],
     ) -> Option<FloatProduct> {
         #[cfg(target_arch = "x86_64")]
-        if let Some(tile) = avx512::Float::new(isa) {
+        if columns <= avx512::LANES
+            && let Some(tile) = avx512::Float::new(isa)
+        {
+            return Some(FloatProduct::Avx512Narrow(tile, Panels::pack(tile, columns, depth, weights)));
+        } else if let Some(tile) = avx512::Float::new(isa) {
             return Some(FloatProduct::Avx512(tile, Panels::pack(tile, columns, depth, weights)));
         } else if let Some(tile) = avx2::Float::new(isa) {
             return Some(FloatProduct::Avx2(tile, Panels::pack(tile, columns, depth, weights)));
@@ -45,6 +51,10 @@ impl FloatProduct {
         match *self {
             #[cfg(target_arch = "x86_64")]
             FloatProduct::Avx2(tile, ref panels) => {
+                multiply(tile, execution, count, rows, panels, epilogue, target);
+            }
+            #[cfg(target_arch = "x86_64")]
+            FloatProduct::Avx512Narrow(tile, ref panels) => {
                 multiply(tile, execution, count, rows, panels, epilogue, target);
             }
             #[cfg(target_arch = "x86_64")]
@@ -87,7 +97,10 @@ impl Epilogue<f32, f32> for Clamped<'_> {
     type Output = f32;
 
     fn finish(&self, sums: &[f32], _row_sum: i32, first: usize, output: &mut [f32]) {
-        self.isa.vectorize(|| self.finish_row(sums, first, output));
+        self.isa.vectorize(
+            #[inline(always)]
+            || self.finish_row(sums, first, output),
+        );
     }
 }
 

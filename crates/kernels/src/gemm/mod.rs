@@ -19,7 +19,7 @@ use std::ops::Range;
 use crate::aligned::{Aligned, Plain};
 use crate::isa::Execution;
 
-pub(crate) use byte::{ByteProduct, ByteRows, Constants, pick};
+pub(crate) use byte::{ByteProduct, ByteRows, Constants, Unsigned, pick};
 pub(crate) use float::{Clamped, FloatProduct, clamp};
 pub(crate) use packed::Panels;
 
@@ -56,8 +56,9 @@ pub(crate) trait Rows<L>: Sync {
     /// All rows in place and the distance between them, when each has `depth` elements (k rounded up to the groups).
     fn in_place(&self, depth: usize) -> Option<(&[L], usize)>;
 
-    /// Writes the first k elements of a row.
-    fn gather(&self, row: usize, output: &mut [L]);
+    /// Writes the k elements of the rows from `first` on, each row's `stride` after the one before, to the end of
+    /// `output`. What lies between them is not touched.
+    fn gather(&self, first: usize, stride: usize, output: &mut [L]);
 }
 
 /// What becomes of accumulators.
@@ -163,10 +164,15 @@ pub(crate) fn multiply<T: Tile, E: Epilogue<T::Left, T::Sum>>(
                 product(tile, block, some_panels, left, stride, panels, epilogue, &shared);
             }
             None => with_scratch::<T::Left, _>((last_row - first_row) * depth, |scratch| {
-                for (row, output) in block.clone().zip(scratch.chunks_exact_mut(depth)) {
-                    rows.gather(row, &mut output[..panels.depth]);
-                    output[panels.depth..].fill(T::Left::default());
+                if panels.depth < depth {
+                    for row in scratch.chunks_exact_mut(depth) {
+                        row[panels.depth..].fill(T::Left::default());
+                    }
                 }
+                execution.isa.vectorize(
+                    #[inline(always)]
+                    || rows.gather(first_row, depth, scratch),
+                );
                 product(tile, block, some_panels, scratch, depth, panels, epilogue, &shared);
             }),
         }

@@ -1,9 +1,8 @@
 //! 8-bit matrix products by packed weights.
 
 use super::{Extent, scalar};
-use crate::aligned::Plain;
 use crate::convolution::ByteConstants;
-use crate::gemm::{ByteProduct, ByteRows, Constants, Target};
+use crate::gemm::{ByteProduct, ByteRows, Constants, Target, Unsigned};
 use crate::isa::{Execution, Supported};
 use crate::requant::Requantization;
 use crate::storage::Quantized;
@@ -126,9 +125,11 @@ impl<T: Quantized> ByteRows for Matrix<'_, T> {
         if depth == self.depth { T::as_unsigned(self.input).map(|input| (input, depth)) } else { None }
     }
 
-    fn gather<L: Plain + From<u8>>(&self, row: usize, output: &mut [L]) {
-        for (to, from) in output.iter_mut().zip(&self.input[row * self.depth..][..self.depth]) {
-            *to = L::from(from.to_unsigned());
+    #[inline(always)]
+    fn gather<L: Unsigned>(&self, first: usize, stride: usize, output: &mut [L]) {
+        let rows = self.input[first * self.depth..].chunks_exact(self.depth.max(1));
+        for (to, from) in output.chunks_exact_mut(stride).zip(rows) {
+            L::copy(from, &mut to[..self.depth]);
         }
     }
 }

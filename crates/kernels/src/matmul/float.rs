@@ -61,7 +61,11 @@ impl Rows<f32> for Matrix<'_> {
         (depth == self.depth).then_some((self.input, depth))
     }
 
-    fn gather(&self, row: usize, output: &mut [f32]) {
-        output.copy_from_slice(&self.input[row * self.depth..][..self.depth]);
+    #[inline(always)]
+    fn gather(&self, first: usize, stride: usize, output: &mut [f32]) {
+        let rows = self.input[first * self.depth..].chunks_exact(self.depth.max(1));
+        for (to, from) in output.chunks_exact_mut(stride).zip(rows) {
+            to[..self.depth].copy_from_slice(from);
+        }
     }
 }

@@ -18,18 +18,25 @@ pub fn average_floats(
     window.check(input.len(), output.len());
     let channels = window.channels;
     execution.split(output, channels.max(1), window.work(), |first, output| {
-        execution.isa.vectorize(|| {
-            for (index, sums) in output.chunks_exact_mut(channels).enumerate() {
-                sums.fill(0.0);
-                window.for_each_tap(first + index, |start| {
-                    for (sum, value) in sums.iter_mut().zip(&input[start..start + channels]) {
-                        *sum += value;
-                    }
-                });
-                let count = window.count(first + index, include_padding) as f32;
-                sums.iter_mut().for_each(|sum| *sum /= count);
-            }
-        });
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                for (index, sums) in output.chunks_exact_mut(channels).enumerate() {
+                    sums.fill(0.0);
+                    window.for_each_tap(
+                        first + index,
+                        #[inline(always)]
+                        |start| {
+                            for (sum, value) in sums.iter_mut().zip(&input[start..start + channels]) {
+                                *sum += value;
+                            }
+                        },
+                    );
+                    let count = window.count(first + index, include_padding) as f32;
+                    sums.iter_mut().for_each(|sum| *sum /= count);
+                }
+            },
+        );
     });
 }
 
@@ -51,20 +58,27 @@ pub fn average_bytes<T: Quantized>(
     let bounds = [T::MIN as f32, T::MAX as f32];
     execution.split(output, channels.max(1), window.work(), |first, output| {
         let mut sums = vec![0.0f32; channels];
-        execution.isa.vectorize(|| {
-            for (index, results) in output.chunks_exact_mut(channels).enumerate() {
-                sums.fill(0.0);
-                window.for_each_tap(first + index, |start| {
-                    for (sum, value) in sums.iter_mut().zip(&input[start..start + channels]) {
-                        *sum += from.scale * (value.widen() - from.zero_point) as f32;
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                for (index, results) in output.chunks_exact_mut(channels).enumerate() {
+                    sums.fill(0.0);
+                    window.for_each_tap(
+                        first + index,
+                        #[inline(always)]
+                        |start| {
+                            for (sum, value) in sums.iter_mut().zip(&input[start..start + channels]) {
+                                *sum += from.scale * (value.widen() - from.zero_point) as f32;
+                            }
+                        },
+                    );
+                    let count = window.count(first + index, include_padding) as f32;
+                    for (result, sum) in results.iter_mut().zip(&sums) {
+                        let real = sum / count;
+                        *result = T::narrow(round_into(real / to.scale + to.zero_point as f32, bounds));
                     }
-                });
-                let count = window.count(first + index, include_padding) as f32;
-                for (result, sum) in results.iter_mut().zip(&sums) {
-                    let real = sum / count;
-                    *result = T::narrow(round_into(real / to.scale + to.zero_point as f32, bounds));
                 }
-            }
-        });
+            },
+        );
     });
 }

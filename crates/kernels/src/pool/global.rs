@@ -16,18 +16,21 @@ pub fn global_average_floats(
 ) {
     check(pixels, input.len(), output.len());
     execution.split(output, channels.max(1), pixels * channels, |first, output| {
-        execution.isa.vectorize(|| {
-            for (image, sums) in output.chunks_exact_mut(channels).enumerate() {
-                sums.fill(0.0);
-                let start = (first + image) * pixels * channels;
-                for pixel in input[start..start + pixels * channels].chunks_exact(channels) {
-                    for (sum, value) in sums.iter_mut().zip(pixel) {
-                        *sum += value;
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                for (image, sums) in output.chunks_exact_mut(channels).enumerate() {
+                    sums.fill(0.0);
+                    let start = (first + image) * pixels * channels;
+                    for pixel in input[start..start + pixels * channels].chunks_exact(channels) {
+                        for (sum, value) in sums.iter_mut().zip(pixel) {
+                            *sum += value;
+                        }
                     }
+                    sums.iter_mut().for_each(|sum| *sum /= pixels as f32);
                 }
-                sums.iter_mut().for_each(|sum| *sum /= pixels as f32);
-            }
-        });
+            },
+        );
     });
 }
 
@@ -55,18 +58,21 @@ pub fn global_average_bytes<T: Quantized>(
     execution.split(output, channels.max(1), pixels * channels, |first, output| {
         let offsets = vec![(pixels as i32).wrapping_mul(from.zero_point).wrapping_neg(); channels];
         let mut sums = vec![0i32; channels];
-        execution.isa.vectorize(|| {
-            for (image, results) in output.chunks_exact_mut(channels).enumerate() {
-                sums.fill(0);
-                let start = (first + image) * pixels * channels;
-                for pixel in input[start..start + pixels * channels].chunks_exact(channels) {
-                    for (sum, value) in sums.iter_mut().zip(pixel) {
-                        *sum = sum.wrapping_add(value.widen());
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                for (image, results) in output.chunks_exact_mut(channels).enumerate() {
+                    sums.fill(0);
+                    let start = (first + image) * pixels * channels;
+                    for pixel in input[start..start + pixels * channels].chunks_exact(channels) {
+                        for (sum, value) in sums.iter_mut().zip(pixel) {
+                            *sum = sum.wrapping_add(value.widen());
+                        }
                     }
+                    requantization.apply_row(&sums, &offsets, 0, results);
                 }
-                requantization.apply_row(&sums, &offsets, 0, results);
-            }
-        });
+            },
+        );
     });
 }
 
@@ -80,17 +86,20 @@ pub fn global_max<T: Ordered>(
 ) {
     check(pixels, input.len(), output.len());
     execution.split(output, channels.max(1), pixels * channels, |first, output| {
-        execution.isa.vectorize(|| {
-            for (image, largest) in output.chunks_exact_mut(channels).enumerate() {
-                largest.fill(T::LEAST);
-                let start = (first + image) * pixels * channels;
-                for pixel in input[start..start + pixels * channels].chunks_exact(channels) {
-                    for (largest, value) in largest.iter_mut().zip(pixel) {
-                        *largest = if *value > *largest { *value } else { *largest };
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                for (image, largest) in output.chunks_exact_mut(channels).enumerate() {
+                    largest.fill(T::LEAST);
+                    let start = (first + image) * pixels * channels;
+                    for pixel in input[start..start + pixels * channels].chunks_exact(channels) {
+                        for (largest, value) in largest.iter_mut().zip(pixel) {
+                            *largest = if *value > *largest { *value } else { *largest };
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
 }
 

@@ -26,15 +26,22 @@ pub fn max<T: Ordered>(execution: Execution, window: &Window, input: &[T], outpu
     window.check(input.len(), output.len());
     let channels = window.channels;
     execution.split(output, channels.max(1), window.work(), |first, output| {
-        execution.isa.vectorize(|| {
-            for (index, largest) in output.chunks_exact_mut(channels).enumerate() {
-                largest.fill(T::LEAST);
-                window.for_each_tap(first + index, |start| {
-                    for (largest, value) in largest.iter_mut().zip(&input[start..start + channels]) {
-                        *largest = if *value > *largest { *value } else { *largest };
-                    }
-                });
-            }
-        });
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                for (index, largest) in output.chunks_exact_mut(channels).enumerate() {
+                    largest.fill(T::LEAST);
+                    window.for_each_tap(
+                        first + index,
+                        #[inline(always)]
+                        |start| {
+                            for (largest, value) in largest.iter_mut().zip(&input[start..start + channels]) {
+                                *largest = if *value > *largest { *value } else { *largest };
+                            }
+                        },
+                    );
+                }
+            },
+        );
     });
 }

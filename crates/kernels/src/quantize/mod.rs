@@ -33,19 +33,25 @@ pub fn quantize<T: Quantized>(
     let unit = inner.max(1) * params.len();
     if let [params] = params {
         return execution.split(output, 1, 4, |first, output| {
-            execution.isa.vectorize(|| quantize_run(&input[first..], *params, output));
+            execution.isa.vectorize(
+                #[inline(always)]
+                || quantize_run(&input[first..], *params, output),
+            );
         });
     }
     execution.split(output, unit, unit * 4, |first, output| {
-        execution.isa.vectorize(|| {
-            let input = &input[first * unit..][..output.len()];
-            for (input, output) in input.chunks_exact(unit).zip(output.chunks_exact_mut(unit)) {
-                let runs = input.chunks_exact(inner).zip(output.chunks_exact_mut(inner));
-                for ((input, output), params) in runs.zip(params) {
-                    quantize_run(input, *params, output);
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                let input = &input[first * unit..][..output.len()];
+                for (input, output) in input.chunks_exact(unit).zip(output.chunks_exact_mut(unit)) {
+                    let runs = input.chunks_exact(inner).zip(output.chunks_exact_mut(inner));
+                    for ((input, output), params) in runs.zip(params) {
+                        quantize_run(input, *params, output);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -97,19 +103,25 @@ pub fn dequantize<T: Integer>(
     let unit = inner.max(1) * params.len();
     if let [params] = params {
         return execution.split(output, 1, 2, |first, output| {
-            execution.isa.vectorize(|| dequantize_run(&input[first..], *params, output));
+            execution.isa.vectorize(
+                #[inline(always)]
+                || dequantize_run(&input[first..], *params, output),
+            );
         });
     }
     execution.split(output, unit, unit * 2, |first, output| {
-        execution.isa.vectorize(|| {
-            let input = &input[first * unit..][..output.len()];
-            for (input, output) in input.chunks_exact(unit).zip(output.chunks_exact_mut(unit)) {
-                let runs = input.chunks_exact(inner).zip(output.chunks_exact_mut(inner));
-                for ((input, output), params) in runs.zip(params) {
-                    dequantize_run(input, *params, output);
+        execution.isa.vectorize(
+            #[inline(always)]
+            || {
+                let input = &input[first * unit..][..output.len()];
+                for (input, output) in input.chunks_exact(unit).zip(output.chunks_exact_mut(unit)) {
+                    let runs = input.chunks_exact(inner).zip(output.chunks_exact_mut(inner));
+                    for ((input, output), params) in runs.zip(params) {
+                        dequantize_run(input, *params, output);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
