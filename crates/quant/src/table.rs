@@ -156,7 +156,8 @@ mod tests {
         let mut table = table();
         table.observe("a", &Tensor::scalar(2.5f32)).unwrap();
         let broken = table.to_json().unwrap().replace("\"max\": 2.5", "\"max\": 1e300");
-        assert!(CalibrationTable::from_json(&broken).unwrap_err().to_string().contains("found [2.5, inf]"));
+        let message = CalibrationTable::from_json(&broken).unwrap_err().to_string();
+        assert!(message.contains("number out of range"), "{message}");
         let odd = json.replace("\"samples\"", "\"sample\"");
         assert!(
             CalibrationTable::from_json(&odd).unwrap_err().to_string().contains("unknown field `sample`")
