@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// An instruction set that kernels are, or can be, written for; later is wider within one architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Isa {
-    /// Portable code: the definitions themselves.
+    /// Portable code, which the compiler vectorises for the baseline of the target.
     Scalar,
     /// x86-64 with AVX2 and FMA.
     Avx2,

@@ -1,7 +1,7 @@
 //! 8-bit convolution by packed weights.
 
 use super::gather::gather;
-use super::{Geometry, depthwise, scalar};
+use super::{Geometry, depthwise};
 use crate::gemm::{ByteProduct, ByteRows, Constants, Target, Unsigned, pick};
 use crate::isa::{Execution, Supported};
 use crate::requant::Requantization;
@@ -23,18 +23,18 @@ pub struct ByteConstants<'a> {
 pub struct PackedBytes<T> {
     packed: Packed,
     input_zero_point: i32,
-    weight_zero_points: Vec<i32>,
-    bias: Option<Vec<i32>>,
     storage: std::marker::PhantomData<fn() -> T>,
 }
 
 #[derive(Clone)]
 enum Packed {
-    /// As given.
-    Plain(Vec<i8>),
-    /// `[tap][channel]`, zero points taken off.
-    Depthwise(Supported, Vec<i32>),
-    /// One product for each group.
+    Depthwise {
+        isa: Supported,
+        /// `[tap][channel]`, zero points taken off.
+        taps: Vec<i32>,
+        bias: Option<Vec<i32>>,
+    },
+    /// One for each group.
     Products(Vec<ByteProduct>),
 }
 
@@ -52,8 +52,6 @@ impl<T: Quantized> PackedBytes<T> {
         PackedBytes {
             packed: pack::<T>(isa, geometry, weights, constants),
             input_zero_point: constants.input_zero_point,
-            weight_zero_points: constants.weight_zero_points.to_vec(),
-            bias: constants.bias.map(<[i32]>::to_vec),
             storage: std::marker::PhantomData,
         }
     }
@@ -65,14 +63,18 @@ fn pack<T: Quantized>(
     weights: &[i8],
     constants: ByteConstants<'_>,
 ) -> Packed {
-    if isa != Supported::SCALAR && geometry.is_depthwise() {
+    if geometry.is_depthwise() {
         let taps = geometry.kernel[0] * geometry.kernel[1];
         let wide: Vec<i32> = weights
             .iter()
             .enumerate()
             .map(|(index, weight)| i32::from(*weight) - pick(constants.weight_zero_points, index / taps))
             .collect();
-        return Packed::Depthwise(isa, depthwise::taps_first(geometry, &wide));
+        return Packed::Depthwise {
+            isa,
+            taps: depthwise::taps_first(geometry, &wide),
+            bias: constants.bias.map(<[i32]>::to_vec),
+        };
     }
     let outputs = geometry.group_outputs();
     let products = (0..geometry.groups)
@@ -94,8 +96,8 @@ fn pack<T: Quantized>(
                 },
             )
         })
-        .collect::<Option<Vec<ByteProduct>>>();
-    products.map_or_else(|| Packed::Plain(weights.to_vec()), Packed::Products)
+        .collect();
+    Packed::Products(products)
 }
 
 /// Convolves 8-bit data and requantizes the sums.
@@ -109,24 +111,14 @@ pub fn convolve_bytes<T: Quantized>(
 ) {
     geometry.check(input.len(), output.len());
     match &weights.packed {
-        Packed::Plain(plain) => scalar::convolve_bytes(
-            geometry,
-            input,
-            weights.input_zero_point,
-            plain,
-            &weights.weight_zero_points,
-            weights.bias.as_deref(),
-            requantization,
-            output,
-        ),
-        Packed::Depthwise(isa, taps) => depthwise::convolve_bytes(
+        Packed::Depthwise { isa, taps, bias } => depthwise::convolve_bytes(
             execution,
             *isa,
             geometry,
             input,
             weights.input_zero_point,
             taps,
-            weights.bias.as_deref(),
+            bias.as_deref(),
             requantization,
             output,
         ),

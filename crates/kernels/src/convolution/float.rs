@@ -1,7 +1,7 @@
 //! f32 convolution by packed weights.
 
 use super::gather::gather;
-use super::{Geometry, depthwise, scalar};
+use super::{Geometry, depthwise};
 use crate::gemm::{Clamped, FloatProduct, Rows, Target};
 use crate::isa::{Execution, Supported};
 
@@ -11,8 +11,6 @@ pub struct PackedFloats(Packed);
 
 #[derive(Clone)]
 enum Packed {
-    /// As given.
-    Plain(Vec<f32>),
     /// `[tap][channel]`.
     Depthwise(Supported, Vec<f32>),
     /// One product for each group.
@@ -25,7 +23,7 @@ impl PackedFloats {
     /// Only the channel counts, kernel and groups of the geometry matter.
     pub fn pack(isa: Supported, geometry: &Geometry, weights: &[f32]) -> PackedFloats {
         assert_eq!(weights.len(), geometry.weight_len(), "weight length");
-        if isa != Supported::SCALAR && geometry.is_depthwise() {
+        if geometry.is_depthwise() {
             return PackedFloats(Packed::Depthwise(isa, depthwise::taps_first(geometry, weights)));
         }
         let per_group = geometry.group_outputs() * geometry.depth();
@@ -34,11 +32,8 @@ impl PackedFloats {
                 let weights = &weights[group * per_group..][..per_group];
                 FloatProduct::pack(isa, geometry.group_outputs(), geometry.depth(), weights)
             })
-            .collect::<Option<Vec<FloatProduct>>>();
-        PackedFloats(match products {
-            Some(products) => Packed::Products(isa, products),
-            None => Packed::Plain(weights.to_vec()),
-        })
+            .collect();
+        PackedFloats(Packed::Products(isa, products))
     }
 }
 
@@ -54,7 +49,6 @@ pub fn convolve_floats(
 ) {
     geometry.check(input.len(), output.len());
     match &weights.0 {
-        Packed::Plain(weights) => scalar::convolve_floats(geometry, input, weights, bias, range, output),
         Packed::Depthwise(isa, taps) => {
             depthwise::convolve_floats(execution, *isa, geometry, input, taps, bias, range, output);
         }

@@ -4,7 +4,7 @@
 //! `v`: `sum (u - z)(w - v) = sum u w - z sum w - v sum u + k z v`, exact in wrapping 32-bit arithmetic. Everything
 //! but the first two sums over u is a constant of the column, its `offset`, which holds the bias too.
 
-use super::{Epilogue, Panels, Rows, Target, multiply};
+use super::{Epilogue, Panels, Rows, Target, multiply, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 use crate::aligned::Plain;
@@ -71,6 +71,7 @@ impl<R: ByteRows> Rows<i16> for As<'_, R> {
 
 #[derive(Clone)]
 enum Packed {
+    Portable(portable::Byte, Panels<i8>),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Byte, Panels<i8>),
     #[cfg(target_arch = "x86_64")]
@@ -81,7 +82,7 @@ enum Packed {
     Avx512(avx512::Byte<4>, Panels<i8>),
 }
 
-/// Signed 8-bit weights packed for an instruction set that has tiles, with what their zero points and the input's add.
+/// Signed 8-bit weights packed for an instruction set, with what their zero points and the input's add.
 #[derive(Clone)]
 pub(crate) struct ByteProduct {
     isa: Supported,
@@ -102,15 +103,15 @@ pub(crate) struct Constants<'a> {
 }
 
 impl ByteProduct {
-    /// Packs `[columns, depth]` weights, or `None` where the definition itself runs.
+    /// Packs `[columns, depth]` weights.
     pub(crate) fn pack(
         isa: Supported,
         columns: usize,
         depth: usize,
         weights: &[i8],
         constants: &Constants<'_>,
-    ) -> Option<ByteProduct> {
-        let packed = pack(isa, columns, depth, weights)?;
+    ) -> ByteProduct {
+        let packed = pack(isa, columns, depth, weights);
         let zero_points: Vec<i32> =
             (0..columns).map(|column| pick(constants.weight_zero_points, column)).collect();
         let offsets = (0..columns)
@@ -125,7 +126,7 @@ impl ByteProduct {
             })
             .collect();
         let asymmetric = zero_points.iter().any(|zero_point| *zero_point != 0);
-        Some(ByteProduct { isa, packed, offsets, weight_zero_points: asymmetric.then_some(zero_points) })
+        ByteProduct { isa, packed, offsets, weight_zero_points: asymmetric.then_some(zero_points) }
     }
 
     /// Computes `count` rows, requantized.
@@ -140,24 +141,7 @@ impl ByteProduct {
     ) {
         let epilogue =
             Requantize { product: self, requantization, first_channel, output: std::marker::PhantomData };
-        match self.packed {
-            #[cfg(target_arch = "x86_64")]
-            Packed::Avx2(tile, ref panels) => {
-                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
-            }
-            #[cfg(target_arch = "x86_64")]
-            Packed::Avx512Narrow(tile, ref panels) => {
-                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
-            }
-            #[cfg(target_arch = "x86_64")]
-            Packed::Avx512Half(tile, ref panels) => {
-                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
-            }
-            #[cfg(target_arch = "x86_64")]
-            Packed::Avx512(tile, ref panels) => {
-                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
-            }
-        }
+        self.multiply(execution, count, rows, &epilogue, target);
     }
 
     /// Computes `count` rows as `f32(sum) * scale`, with one scale for all columns or one for each.
@@ -170,22 +154,38 @@ impl ByteProduct {
         target: Target<'_, f32>,
     ) {
         let epilogue = Dequantize { product: self, scales };
+        self.multiply(execution, count, rows, &epilogue, target);
+    }
+
+    fn multiply<O: Send, E>(
+        &self,
+        execution: Execution,
+        count: usize,
+        rows: &impl ByteRows,
+        epilogue: &E,
+        target: Target<'_, O>,
+    ) where
+        E: Epilogue<u8, i32, Output = O> + Epilogue<i16, i32, Output = O>,
+    {
         match self.packed {
+            Packed::Portable(tile, ref panels) => {
+                multiply(tile, execution, count, &As(rows), panels, epilogue, target);
+            }
             #[cfg(target_arch = "x86_64")]
             Packed::Avx2(tile, ref panels) => {
-                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
+                multiply(tile, execution, count, &As(rows), panels, epilogue, target);
             }
             #[cfg(target_arch = "x86_64")]
             Packed::Avx512Narrow(tile, ref panels) => {
-                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
+                multiply(tile, execution, count, &As(rows), panels, epilogue, target);
             }
             #[cfg(target_arch = "x86_64")]
             Packed::Avx512Half(tile, ref panels) => {
-                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
+                multiply(tile, execution, count, &As(rows), panels, epilogue, target);
             }
             #[cfg(target_arch = "x86_64")]
             Packed::Avx512(tile, ref panels) => {
-                multiply(tile, execution, count, &As(rows), panels, &epilogue, target);
+                multiply(tile, execution, count, &As(rows), panels, epilogue, target);
             }
         }
     }
@@ -213,22 +213,23 @@ impl ByteProduct {
 }
 
 #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
-fn pack(isa: Supported, columns: usize, depth: usize, weights: &[i8]) -> Option<Packed> {
+fn pack(isa: Supported, columns: usize, depth: usize, weights: &[i8]) -> Packed {
     #[cfg(target_arch = "x86_64")]
     if columns <= avx512::LANES
         && let Some(tile) = avx512::Byte::new(isa)
     {
-        return Some(Packed::Avx512Narrow(tile, Panels::pack(tile, columns, depth, weights)));
+        return Packed::Avx512Narrow(tile, Panels::pack(tile, columns, depth, weights));
     } else if columns <= 2 * avx512::LANES
         && let Some(tile) = avx512::Byte::new(isa)
     {
-        return Some(Packed::Avx512Half(tile, Panels::pack(tile, columns, depth, weights)));
+        return Packed::Avx512Half(tile, Panels::pack(tile, columns, depth, weights));
     } else if let Some(tile) = avx512::Byte::new(isa) {
-        return Some(Packed::Avx512(tile, Panels::pack(tile, columns, depth, weights)));
+        return Packed::Avx512(tile, Panels::pack(tile, columns, depth, weights));
     } else if let Some(tile) = avx2::Byte::new(isa) {
-        return Some(Packed::Avx2(tile, Panels::pack(tile, columns, depth, weights)));
+        return Packed::Avx2(tile, Panels::pack(tile, columns, depth, weights));
     }
-    None
+    let tile = portable::Byte;
+    Packed::Portable(tile, Panels::pack(tile, columns, depth, weights))
 }
 
 /// The value for an index where one value stands for all.

@@ -1,13 +1,14 @@
 //! The f32 product: weights packed for one instruction set, bias and clamp applied to the sums.
 
-use super::{Epilogue, Panels, Rows, Target, multiply};
+use super::{Epilogue, Panels, Rows, Target, multiply, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 use crate::isa::{Execution, Supported};
 
-/// f32 weights packed for an instruction set that has tiles.
+/// f32 weights packed for an instruction set.
 #[derive(Clone)]
 pub(crate) enum FloatProduct {
+    Portable(portable::Float, Panels<f32>),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Float, Panels<f32>),
     #[cfg(target_arch = "x86_64")]
@@ -17,29 +18,24 @@ pub(crate) enum FloatProduct {
 }
 
 impl FloatProduct {
-    /// Packs `[columns, depth]` weights, or `None` where the definition itself runs.
+    /// Packs `[columns, depth]` weights.
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
-    pub(crate) fn pack(
-        isa: Supported,
-        columns: usize,
-        depth: usize,
-        weights: &[f32],
-    ) -> Option<FloatProduct> {
+    pub(crate) fn pack(isa: Supported, columns: usize, depth: usize, weights: &[f32]) -> FloatProduct {
         #[cfg(target_arch = "x86_64")]
         if columns <= avx512::LANES
             && let Some(tile) = avx512::Float::new(isa)
         {
-            return Some(FloatProduct::Avx512Narrow(tile, Panels::pack(tile, columns, depth, weights)));
+            return FloatProduct::Avx512Narrow(tile, Panels::pack(tile, columns, depth, weights));
         } else if let Some(tile) = avx512::Float::new(isa) {
-            return Some(FloatProduct::Avx512(tile, Panels::pack(tile, columns, depth, weights)));
+            return FloatProduct::Avx512(tile, Panels::pack(tile, columns, depth, weights));
         } else if let Some(tile) = avx2::Float::new(isa) {
-            return Some(FloatProduct::Avx2(tile, Panels::pack(tile, columns, depth, weights)));
+            return FloatProduct::Avx2(tile, Panels::pack(tile, columns, depth, weights));
         }
-        None
+        let tile = portable::Float;
+        FloatProduct::Portable(tile, Panels::pack(tile, columns, depth, weights))
     }
 
     /// Computes `count` rows.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
     pub(crate) fn run(
         &self,
         execution: Execution,
@@ -49,6 +45,9 @@ impl FloatProduct {
         target: Target<'_, f32>,
     ) {
         match *self {
+            FloatProduct::Portable(tile, ref panels) => {
+                multiply(tile, execution, count, rows, panels, epilogue, target);
+            }
             #[cfg(target_arch = "x86_64")]
             FloatProduct::Avx2(tile, ref panels) => {
                 multiply(tile, execution, count, rows, panels, epilogue, target);

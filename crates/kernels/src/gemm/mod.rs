@@ -5,13 +5,17 @@
 //! alone knows what a result is. Each accumulator is summed over k in order by one thread, so that results depend
 //! neither on the thread count nor on the blocking, and f32 results equal a loop of fused multiply-adds.
 
+mod packed;
+
+mod portable;
+
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod avx2;
+mod avx2;
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod avx512;
+mod avx512;
+
 mod byte;
 mod float;
-mod packed;
 
 use std::cell::RefCell;
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! 8-bit matrix products by packed weights.
 
-use super::{Extent, scalar};
+use super::Extent;
 use crate::convolution::ByteConstants;
 use crate::gemm::{ByteProduct, ByteRows, Constants, Target, Unsigned};
 use crate::isa::{Execution, Supported};
@@ -11,14 +11,8 @@ use crate::storage::Quantized;
 #[derive(Clone)]
 pub struct PackedBytes<T> {
     extent: Extent,
-    packed: Packed,
+    product: ByteProduct,
     storage: std::marker::PhantomData<fn() -> T>,
-}
-
-#[derive(Clone)]
-enum Packed {
-    Plain { weights: Vec<i8>, input_zero_point: i32, weight_zero_points: Vec<i32>, bias: Option<Vec<i32>> },
-    Product(ByteProduct),
 }
 
 impl<T: Quantized> PackedBytes<T> {
@@ -33,16 +27,8 @@ impl<T: Quantized> PackedBytes<T> {
         let ByteConstants { input_zero_point, weight_zero_points, bias } = constants;
         let moved =
             Constants { input_zero_point: input_zero_point + T::TO_UNSIGNED, weight_zero_points, bias };
-        let packed = match ByteProduct::pack(isa, extent.outputs, extent.depth, weights, &moved) {
-            Some(product) => Packed::Product(product),
-            None => Packed::Plain {
-                weights: weights.to_vec(),
-                input_zero_point,
-                weight_zero_points: weight_zero_points.to_vec(),
-                bias: bias.map(<[i32]>::to_vec),
-            },
-        };
-        PackedBytes { extent, packed, storage: std::marker::PhantomData }
+        let product = ByteProduct::pack(isa, extent.outputs, extent.depth, weights, &moved);
+        PackedBytes { extent, product, storage: std::marker::PhantomData }
     }
 
     fn rows(&self, input: usize, output: usize) -> usize {
@@ -63,23 +49,9 @@ pub fn multiply_bytes<T: Quantized>(
 ) {
     let extent = weights.extent;
     let count = weights.rows(input.len(), output.len());
-    match &weights.packed {
-        Packed::Plain { weights, input_zero_point, weight_zero_points, bias } => scalar::multiply_bytes(
-            extent,
-            input,
-            *input_zero_point,
-            weights,
-            weight_zero_points,
-            bias.as_deref(),
-            requantization,
-            output,
-        ),
-        Packed::Product(product) => {
-            let rows = Matrix { input, depth: extent.depth };
-            let target = Target { output, stride: extent.outputs, offset: 0 };
-            product.run(execution, count, &rows, requantization, 0, target);
-        }
-    }
+    let rows = Matrix { input, depth: extent.depth };
+    let target = Target { output, stride: extent.outputs, offset: 0 };
+    weights.product.run(execution, count, &rows, requantization, 0, target);
 }
 
 /// Multiplies `[rows, depth]` data to `[rows, outputs]` of `f32(sum) * scale`.
@@ -94,25 +66,9 @@ pub fn multiply_bytes_to_floats<T: Quantized>(
 ) {
     let extent = weights.extent;
     let count = weights.rows(input.len(), output.len());
-    match &weights.packed {
-        Packed::Plain { weights, input_zero_point, weight_zero_points, bias } => {
-            scalar::multiply_bytes_to_floats(
-                extent,
-                input,
-                *input_zero_point,
-                weights,
-                weight_zero_points,
-                bias.as_deref(),
-                scales,
-                output,
-            )
-        }
-        Packed::Product(product) => {
-            let rows = Matrix { input, depth: extent.depth };
-            let target = Target { output, stride: extent.outputs, offset: 0 };
-            product.run_to_float(execution, count, &rows, scales, target);
-        }
-    }
+    let rows = Matrix { input, depth: extent.depth };
+    let target = Target { output, stride: extent.outputs, offset: 0 };
+    weights.product.run_to_float(execution, count, &rows, scales, target);
 }
 
 struct Matrix<'a, T> {

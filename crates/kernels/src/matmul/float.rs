@@ -1,6 +1,6 @@
 //! f32 matrix products by packed weights.
 
-use super::{Extent, scalar};
+use super::Extent;
 use crate::gemm::{Clamped, FloatProduct, Rows, Target};
 use crate::isa::{Execution, Supported};
 
@@ -9,22 +9,15 @@ use crate::isa::{Execution, Supported};
 pub struct PackedFloats {
     isa: Supported,
     extent: Extent,
-    packed: Packed,
-}
-
-#[derive(Clone)]
-enum Packed {
-    Plain(Vec<f32>),
-    Product(FloatProduct),
+    product: FloatProduct,
 }
 
 impl PackedFloats {
     /// Packs `[outputs, depth]` weights.
     pub fn pack(isa: Supported, extent: Extent, weights: &[f32]) -> PackedFloats {
         assert_eq!(weights.len(), extent.outputs * extent.depth, "weight length");
-        let packed = FloatProduct::pack(isa, extent.outputs, extent.depth, weights)
-            .map_or_else(|| Packed::Plain(weights.to_vec()), Packed::Product);
-        PackedFloats { isa, extent, packed }
+        let product = FloatProduct::pack(isa, extent.outputs, extent.depth, weights);
+        PackedFloats { isa, extent, product }
     }
 }
 
@@ -41,14 +34,9 @@ pub fn multiply_floats(
     let count = output.len().checked_div(extent.outputs).unwrap_or(0);
     assert_eq!(output.len(), count * extent.outputs, "output length");
     assert!(extent.outputs == 0 || input.len() == count * extent.depth, "input length");
-    match &weights.packed {
-        Packed::Plain(weights) => scalar::multiply_floats(extent, input, weights, bias, range, output),
-        Packed::Product(product) => {
-            let epilogue = Clamped { isa: weights.isa, bias, range };
-            let target = Target { output, stride: extent.outputs, offset: 0 };
-            product.run(execution, count, &Matrix { input, depth: extent.depth }, &epilogue, target);
-        }
-    }
+    let epilogue = Clamped { isa: weights.isa, bias, range };
+    let target = Target { output, stride: extent.outputs, offset: 0 };
+    weights.product.run(execution, count, &Matrix { input, depth: extent.depth }, &epilogue, target);
 }
 
 struct Matrix<'a> {
