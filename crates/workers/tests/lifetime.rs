@@ -16,12 +16,15 @@ use calipers_workers::{Failure, Launch, Worker, WorkerError};
 
 /// Which part this process plays.
 const ROLE: &str = "CALIPERS_TEST_ROLE";
+type Test = fn() -> io::Result<()>;
+
 /// The tests by name.
-const TESTS: [(&str, fn() -> io::Result<()>); 3] = [
+const TESTS: [(&str, Test); 3] = [
     ("a_worker_in_rust_answers", a_worker_in_rust_answers),
     ("a_busy_worker_in_rust_dies_with_its_asker", || a_busy_worker_dies_with_its_asker("asker of rust")),
     ("a_busy_worker_in_python_dies_with_its_asker", || a_busy_worker_dies_with_its_asker("asker of python")),
 ];
+
 /// Long enough for the slowest machine; nothing waits for it where the code is right.
 const PLENTY: Duration = Duration::from_secs(60);
 
