@@ -20,7 +20,12 @@ def answer(number: int, value: dict[str, object]) -> None:
 
 def fail(number: int, stage: str) -> None:
     """Answer a request with an error."""
-    error = {"stage": stage, "type": "Fake", "message": "not in this test", "traceback": ""}
+    error = {
+        "stage": stage,
+        "type": "Fake",
+        "message": "not in this test",
+        "traceback": "",
+    }
     print(json.dumps({"id": number, "kind": "error"} | error), flush=True)
 
 
@@ -40,7 +45,11 @@ def work() -> None:
         request = json.loads(line)
         number, command = request["id"], request["command"]
         if command == "hello":
-            greeting = {"framework": "pytorch", "versions": {}, "threads": request["threads"]}
+            greeting = {
+                "framework": "pytorch",
+                "versions": {},
+                "threads": request["threads"],
+            }
             answer(number, greeting | {"pid": os.getpid()})
         elif command == "train_begin":
             answer(number, {"trainer": 1})
@@ -53,5 +62,9 @@ def work() -> None:
 if "calipers_worker" in sys.argv:
     work()
 else:
-    packages = {name: "1.0" for name in sys.argv[3:]}
-    print(json.dumps({"version": [3, 11, 0], "executable": sys.executable, "packages": packages}))
+    packages = dict.fromkeys(sys.argv[3:], "1.0")
+    print(
+        json.dumps(
+            {"version": [3, 11, 0], "executable": sys.executable, "packages": packages}
+        )
+    )
