@@ -23,8 +23,8 @@ pub enum Command {
     /// report.md and report.json. A study that was stopped goes on where it was when the same command is given again.
     /// The Python frameworks are installed on first use, each in an environment of its own (see `calipers env`).
     ///
-    /// Exit status: 0 when the study ran and its gates passed, 1 when a gate failed, 2 when it could not run or was
-    /// stopped.
+    /// Exit status: 0 when the study ran well, 1 when it ran but a gate or a cell failed, 2 when it could not run or
+    /// was stopped.
     Study(StudyArguments),
     /// List, install or remove the Python environments of the frameworks.
     Env(EnvArguments),

@@ -1,19 +1,21 @@
 //! `calipers study`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use calipers::study::{Options, Overrides, Spec, report, run as run_study};
+use calipers::study::report::{self, Status};
+use calipers::study::{Options, Overrides, Spec, run as run_study};
 use calipers::workers::environment::Host;
 
 use crate::Message;
 use crate::arguments::StudyArguments;
 use crate::progress::Display;
 
-/// Exit status of a study that ran but failed a gate.
-const GATE_FAILED: u8 = 1;
+/// Exit status of a study that ran, but in which a gate or a cell failed.
+const FAILED: u8 = 1;
 
 /// Runs the study and prints its table.
 pub fn run(arguments: &StudyArguments) -> Result<ExitCode, Message> {
@@ -43,7 +45,7 @@ pub fn run(arguments: &StudyArguments) -> Result<ExitCode, Message> {
         data: arguments.data.iter().cloned().collect(),
         threads,
         out,
-        command: std::env::args().collect(),
+        command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         program,
         host,
         cancelled,
@@ -52,17 +54,17 @@ pub fn run(arguments: &StudyArguments) -> Result<ExitCode, Message> {
     let outcome = run_study(options, &mut display);
     display.finish();
     let outcome = outcome.map_err(|error| error.to_string())?;
-    if arguments.json {
-        let json = serde_json::to_string_pretty(&outcome.report).map_err(|error| error.to_string())?;
-        println!("{json}");
+    let shown = if arguments.json {
+        serde_json::to_string_pretty(&outcome.report).map_err(|error| error.to_string())? + "\n"
     } else {
-        print!("{}", report::table(&outcome.report));
-        println!();
-        for file in &outcome.files {
-            println!("wrote {}", file.display());
-        }
-    }
-    Ok(if outcome.report.gates_pass() { ExitCode::SUCCESS } else { ExitCode::from(GATE_FAILED) })
+        let files: String = outcome.files.iter().map(|file| format!("wrote {}\n", file.display())).collect();
+        format!("{}\n{files}", report::table(&outcome.report))
+    };
+    // Whoever closes the pipe has read enough; the files are written.
+    let _ = std::io::stdout().lock().write_all(shown.as_bytes());
+    let failed = outcome.report.cells.iter().any(|cell| cell.status == Status::Failed);
+    let passed = outcome.report.gates_pass() && !failed;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// A flag that Ctrl-C and a request to terminate set; the second time they end the process at once.

@@ -162,3 +162,21 @@ fn an_output_folder_in_use_is_refused() {
     let message = refusal(folder.path(), &["small.toml", "--frameworks", "calipers"]);
     assert!(message.contains("in use by another study"), "{message}");
 }
+
+#[test]
+fn a_truncated_onnx_file_is_refused_by_name() {
+    let folder = with_spec(SMALL);
+    let arguments =
+        ["study", "small.toml", "--frameworks", "calipers", "--variants", "float", "--threads", "1"];
+    calipers(folder.path()).args(arguments).assert().success();
+    let whole = fs::read(folder.path().join("runs/small/models/initial-seed-1.onnx")).expect("a model");
+    fs::write(folder.path().join("mine.onnx"), &whole).expect("writes");
+    let spec = SMALL.replace("\"resnet8\"", "\"mine.onnx\"").replace("\"small\"", "\"mine\"");
+    fs::write(folder.path().join("small.toml"), spec).expect("writes");
+    calipers(folder.path()).args(arguments).assert().success();
+
+    fs::write(folder.path().join("mine.onnx"), &whole[..whole.len() / 2]).expect("writes");
+    let output = calipers(folder.path()).args(arguments).assert().code(2).get_output().clone();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("mine.onnx") && message.contains("cut short"), "{message}");
+}

@@ -7,25 +7,48 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use calipers_workers::protocol::{Greeting, Hello};
-use calipers_workers::{Command, Launch, Progress, Worker, WorkerError, environment, sources};
+use calipers_workers::{Command, Launch, Progress, Stage, Worker, WorkerError, environment, sources};
 
 use crate::cell::Framework;
+use crate::error::StudyError;
 use crate::event::{Event, Watcher};
 use crate::material::file_hash;
 use crate::report::{CellError, FrameworkFacts};
 
-/// Longest time that one command may take.
+/// Longest time that an epoch, a conversion or a pass over a data set may take.
 const LIMIT: Duration = Duration::from_secs(6 * 3600);
+/// Longest time that starting, loading or a block of inferences may take.
+const SHORT_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Longest time that a worker may take to end by itself.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Why a call has no answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Trouble {
     /// It is the cell's outcome; the study goes on.
     Cell(CellError),
     /// The user stopped the study.
     Interrupted,
+    /// The study cannot go on.
+    Study(StudyError),
+}
+
+impl From<StudyError> for Trouble {
+    fn from(error: StudyError) -> Trouble {
+        Trouble::Study(error)
+    }
+}
+
+/// A failure is what came of it; only what ends the study goes further up.
+///
+/// # Errors
+/// [`Trouble::Interrupted`] and [`Trouble::Study`].
+pub fn outcome<T>(result: Result<T, Trouble>) -> Result<Result<T, CellError>, Trouble> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Trouble::Cell(error)) => Ok(Err(error)),
+        Err(trouble) => Err(trouble),
+    }
 }
 
 impl Trouble {
@@ -174,7 +197,7 @@ impl Crew {
                     FrameworkFacts { framework, versions: BTreeMap::new(), python: None, threads: None };
                 Ok((String::from("absent"), facts))
             }
-            Err(Trouble::Interrupted) => Err(Trouble::Interrupted),
+            Err(trouble) => Err(trouble),
         }
     }
 
@@ -184,11 +207,7 @@ impl Crew {
         watcher: &mut dyn Watcher,
     ) -> Result<&(Launch, FrameworkFacts), Trouble> {
         if !self.seats.contains_key(&framework) {
-            let launch = match self.launch(framework, watcher) {
-                Ok(launch) => Ok(launch),
-                Err(Trouble::Cell(error)) => Err(error),
-                Err(Trouble::Interrupted) => return Err(Trouble::Interrupted),
-            };
+            let launch = outcome(self.launch(framework, watcher))?;
             self.seats.insert(framework, Seat { launch, worker: None });
         }
         self.seats[&framework].launch.as_ref().map_err(|error| Trouble::Cell(error.clone()))
@@ -281,5 +300,15 @@ pub fn ask<C: Command>(
             detail: progress.detail.as_deref().unwrap_or_default(),
         });
     };
-    Ok(worker.call(command, &mut progress, Some(LIMIT))?)
+    let limit = match C::FIRST_STAGE {
+        Stage::Start | Stage::Load | Stage::Time | Stage::Other => SHORT_LIMIT,
+        Stage::Build
+        | Stage::Train
+        | Stage::Prepare
+        | Stage::Calibrate
+        | Stage::Convert
+        | Stage::Save
+        | Stage::Evaluate => LIMIT,
+    };
+    Ok(worker.call(command, &mut progress, Some(limit))?)
 }

@@ -52,6 +52,14 @@ pub enum StudyError {
         /// What stands there.
         found: String,
     },
+    /// The study cannot go on for a reason that is a fault of this program.
+    #[error(
+        "the study cannot go on: {reason}\nhint: this is a fault of Calipers; records.jsonl in the output folder helps to find it"
+    )]
+    Unexpected {
+        /// Why.
+        reason: String,
+    },
     /// A file of the output folder cannot be read or written.
     #[error("cannot {action} {}: {source}\nhint: check that the folder may be written, or give another with --out", path.display())]
     Files {

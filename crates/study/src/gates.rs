@@ -1,29 +1,34 @@
 //! The gates: same weights and inputs give the same logits; same start and batches give the same weights.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use calipers_workers::protocol::{Logits, TrainDrop, TrainEpoch, TrainMode, TrainState};
+use calipers_workers::protocol::{Logits, TrainEpoch, TrainMode, TrainState};
 
 use crate::cell::Framework;
-use crate::crew::Trouble;
+use crate::crew::{Trouble, outcome};
 use crate::event::Event;
 use crate::material::InitialModel;
 use crate::record::{Record, key};
-use crate::report::{ParityGate, StepGate};
+use crate::report::{CellError, ParityGate, StepGate};
 use crate::run::Bench;
 use crate::weights::{self, Tensors};
 
 /// Allowed difference of logits, times the larger of 1 and the largest |logit|.
 const PARITY: f64 = 1e-4;
 /// Allowed relative difference of weights after the steps.
-const STEPS: f64 = 1e-4;
+const ALLOWED: f64 = 1e-4;
+/// Training steps of the step gate.
+pub const STEPS: usize = 5;
 /// Rates of the steps: a drop after the third tells update rules apart that agree at a constant rate. They are the
 /// gate's own, because at the rates of a training five steps already amplify rounding (activations near zero that fall
 /// on different sides) beyond what a wrong rule would do.
-const RATES: [f64; 5] = [0.01, 0.01, 0.01, 0.001, 0.001];
+const RATES: [f64; STEPS] = [0.01, 0.01, 0.01, 0.001, 0.001];
+/// Momentum and weight decay of the steps: a decay that is missing, or decoupled from the momentum, shows.
+const OPTIMIZER: (f64, f64) = (0.9, 0.05);
 
 impl Bench<'_> {
-    /// Compares the logits of all chosen frameworks with those of `reference` on one set of weights.
+    /// Compares the logits of all chosen frameworks on one set of weights with those of the first that gives any.
     pub fn parity(
         &mut self,
         model: &InitialModel,
@@ -32,35 +37,36 @@ impl Bench<'_> {
         weights: Option<(&Path, &str)>,
     ) -> Result<Vec<ParityGate>, Trouble> {
         let frameworks: Vec<Framework> = self.spec.chosen().collect();
-        let Some((&reference, others)) = frameworks.split_first() else {
-            return Ok(Vec::new());
-        };
-        let mut reference_logits = None;
+        let hash = weights.map_or("initial", |(_, hash)| hash);
+        let mut keys = BTreeMap::new();
+        for &framework in &frameworks {
+            keys.insert(framework, self.base_key(framework, model)?);
+        }
+        let pair = |a: Framework, b: Framework| key(&["parity", &keys[&a], &keys[&b], hash]);
+        let found: Option<Vec<ParityGate>> = frameworks
+            .iter()
+            .skip(1)
+            .map(|&framework| match self.journal.find(&pair(frameworks[0], framework)) {
+                Some(Record::Parity { gate, .. }) if gate.error.is_none() => Some(gate.clone()),
+                _ => None,
+            })
+            .collect();
+        if let Some(gates) = found {
+            gates.iter().for_each(|gate| self.watcher.event(Event::Parity(gate)));
+            return Ok(gates);
+        }
+        let mut results = Vec::new();
+        for &framework in &frameworks {
+            let logits = self.logits(model, framework, weights.map(|(path, _)| path));
+            results.push((framework, outcome(logits)?));
+        }
+        let (reference, reference_logits, others) = first_that_is_there(results);
         let mut gates = Vec::new();
-        for &framework in others {
-            let hash = weights.map_or("initial", |(_, hash)| hash);
-            let key =
-                key(&["parity", &self.base_key(reference, model)?, &self.base_key(framework, model)?, hash]);
-            if let Some(Record::Parity { gate, .. }) = self.journal.find(&key)
-                && gate.error.is_none()
-            {
-                let gate = gate.clone();
-                self.watcher.event(Event::Parity(&gate));
-                gates.push(gate);
-                continue;
-            }
-            let file = weights.map(|(path, _)| path);
-            if reference_logits.is_none() {
-                reference_logits = Some(self.logits(model, reference, file));
-            }
-            let ours = self.logits(model, framework, file);
-            let compared = match (reference_logits.clone(), ours) {
-                (Some(Ok(a)), Ok(b)) => compare_logits(&a, &b),
-                (Some(Err(Trouble::Cell(error))), _) | (_, Err(Trouble::Cell(error))) => Err(error.message),
-                (Some(Err(Trouble::Interrupted)), _) | (_, Err(Trouble::Interrupted)) => {
-                    return Err(Trouble::Interrupted);
-                }
-                (None, Ok(_)) => Err(String::from("the reference has no logits")),
+        for (framework, logits) in others {
+            let compared = match (&reference_logits, logits) {
+                (Some(ours), Ok(theirs)) => compare_logits(ours, &theirs),
+                (None, Ok(_)) => Err(format!("{} has no logits", reference.title())),
+                (_, Err(error)) => Err(error.message),
             };
             let (difference, allowed, samples, error) = match compared {
                 Ok(compared) => (Some(compared.difference), compared.allowed, compared.samples, None),
@@ -77,7 +83,7 @@ impl Bench<'_> {
                 passed: difference.is_some_and(|difference| difference <= allowed),
                 error,
             };
-            self.record(Record::Parity { key, gate: gate.clone() })?;
+            self.journal.append(Record::Parity { key: pair(reference, framework), gate: gate.clone() })?;
             self.watcher.event(Event::Parity(&gate));
             gates.push(gate);
         }
@@ -89,7 +95,7 @@ impl Bench<'_> {
         model: &InitialModel,
         framework: Framework,
         weights: Option<&Path>,
-    ) -> Result<Vec<f32>, Trouble> {
+    ) -> Result<LogitsOfSamples, Trouble> {
         let output = self.scratch.join(format!("parity-{framework}.safetensors"));
         let command = Logits {
             model: model.path.clone(),
@@ -99,70 +105,68 @@ impl Bench<'_> {
             output: output.clone(),
         };
         self.crew.call(framework, command, self.watcher)?;
-        weights::read_logits(&output)
-            .map(|(_, _, logits)| logits)
-            .map_err(|error| Trouble::at("evaluate", error))
+        let (samples, _, logits) =
+            weights::read_logits(&output).map_err(|error| Trouble::at("evaluate", error))?;
+        Ok(LogitsOfSamples { samples, logits })
     }
 
-    /// Compares the weights of all training frameworks after five steps, and BatchNorm's statistics after the first.
+    /// Compares the weights of all training frameworks after five steps, and BatchNorm's statistics after the first,
+    /// with those of the first framework that has any.
     pub fn steps(&mut self, model: &InitialModel, seed: u64) -> Result<Vec<StepGate>, Trouble> {
         let trainers: Vec<Framework> = self.trainers();
-        let Some((&reference, others)) = trainers.split_first() else {
+        if trainers.len() < 2 {
             return Ok(Vec::new());
-        };
-        let mut reference_states = None;
+        }
+        let settings = format!("{seed} {RATES:?} {OPTIMIZER:?} {:?}", self.spec.train);
+        let mut keys = BTreeMap::new();
+        for &framework in &trainers {
+            keys.insert(framework, self.base_key(framework, model)?);
+        }
+        let pair = |a: Framework, b: Framework| key(&["steps", &keys[&a], &keys[&b], &settings]);
+        let found: Option<Vec<StepGate>> = trainers
+            .iter()
+            .skip(1)
+            .map(|&framework| match self.journal.find(&pair(trainers[0], framework)) {
+                Some(Record::Step { gate, .. }) if gate.error.is_none() => Some(gate.clone()),
+                _ => None,
+            })
+            .collect();
+        if let Some(gates) = found {
+            gates.iter().for_each(|gate| self.watcher.event(Event::Steps(gate)));
+            return Ok(gates);
+        }
+        let mut results = Vec::new();
+        for &framework in &trainers {
+            let states = self.states(model, framework, seed);
+            results.push((framework, outcome(states)?));
+        }
+        let (reference, reference_states, others) = first_that_is_there(results);
         let mut gates = Vec::new();
-        for &framework in others {
-            let key = key(&[
-                "steps",
-                &self.base_key(reference, model)?,
-                &self.base_key(framework, model)?,
-                &format!("{seed} {RATES:?} {:?}", self.spec.train),
-            ]);
-            if let Some(Record::Step { gate, .. }) = self.journal.find(&key)
-                && gate.error.is_none()
-            {
-                let gate = gate.clone();
-                self.watcher.event(Event::Steps(&gate));
-                gates.push(gate);
-                continue;
-            }
-            if reference_states.is_none() {
-                reference_states = Some(self.states(model, reference, seed));
-            }
-            let ours = self.states(model, framework, seed);
-            let compared = match (&reference_states, ours) {
-                (Some(Ok(a)), Ok(b)) => Ok(compare_states(a, &b)),
-                (Some(Err(Trouble::Cell(error))), _) => Err(error.message.clone()),
-                (_, Err(Trouble::Cell(error))) => Err(error.message),
-                (Some(Err(Trouble::Interrupted)), _) | (_, Err(Trouble::Interrupted)) => {
-                    return Err(Trouble::Interrupted);
-                }
-                (None, Ok(_)) => Err(String::from("the reference has no weights")),
-            };
+        for (framework, states) in others {
             let mut gate = StepGate {
                 seed,
                 framework,
                 reference,
-                steps: RATES.len(),
+                steps: STEPS,
                 weights: None,
                 statistics: None,
                 worst: None,
-                allowed: STEPS,
+                allowed: ALLOWED,
                 passed: false,
                 error: None,
             };
-            match compared {
-                Ok(differences) => {
-                    gate.passed = differences.weights <= STEPS
-                        && differences.statistics.is_none_or(|difference| difference <= STEPS);
+            match (&reference_states, states) {
+                (Some(ours), Ok(theirs)) => {
+                    let differences = compare_states(ours, &theirs);
+                    gate.passed = differences.pass();
                     gate.weights = Some(differences.weights);
                     gate.worst = Some(differences.worst);
                     gate.statistics = differences.statistics;
                 }
-                Err(error) => gate.error = Some(error),
+                (None, Ok(_)) => gate.error = Some(format!("{} has no weights", reference.title())),
+                (_, Err(error)) => gate.error = Some(error.message),
             }
-            self.record(Record::Step { key, gate: gate.clone() })?;
+            self.journal.append(Record::Step { key: pair(reference, framework), gate: gate.clone() })?;
             self.watcher.event(Event::Steps(&gate));
             gates.push(gate);
         }
@@ -170,32 +174,51 @@ impl Bench<'_> {
     }
 
     /// Weights after the first and after the last step.
-    fn states(
+    fn states(&mut self, model: &InitialModel, framework: Framework, seed: u64) -> Result<States, Trouble> {
+        self.watcher.event(Event::Step { title: &format!("{}: five training steps", framework.title()) });
+        let trainer =
+            self.begin(model, framework, framework.float_path(), TrainMode::Float, None, OPTIMIZER)?;
+        let states = self
+            .states_after(trainer, framework, seed, 0..1)
+            .and_then(|first| Ok((first, self.states_after(trainer, framework, seed, 1..STEPS)?)));
+        self.drop_trainer(framework, trainer);
+        states
+    }
+
+    fn states_after(
         &mut self,
-        model: &InitialModel,
+        trainer: u64,
         framework: Framework,
         seed: u64,
-    ) -> Result<(Tensors, Tensors), Trouble> {
-        self.watcher.event(Event::Step { title: &format!("{}: five training steps", framework.title()) });
+        steps: std::ops::Range<usize>,
+    ) -> Result<Tensors, Trouble> {
         let batch = self.spec.train.batch;
-        let trainer = self.begin(model, framework, framework.float_path(), TrainMode::Float, None)?;
-        let part = |bench: &mut Self, steps: std::ops::Range<usize>| -> Result<Tensors, Trouble> {
-            let data = bench
-                .material
-                .first_samples(seed, steps.start * batch, steps.len() * batch)
-                .map_err(|error| Trouble::at("train", error))?;
-            let learning_rates = RATES[steps].to_vec();
-            bench.crew.call(framework, TrainEpoch { trainer, data, batch, learning_rates }, bench.watcher)?;
-            let output: PathBuf = bench.scratch.join(format!("steps-{framework}.safetensors"));
-            bench.crew.call(framework, TrainState { trainer, output: output.clone() }, bench.watcher)?;
-            weights::read(&output).map_err(|error| Trouble::at("save", error))
-        };
-        let first = part(self, 0..1)?;
-        let last = part(self, 1..RATES.len())?;
-        self.crew.call(framework, TrainDrop { trainer }, self.watcher)?;
-        Ok((first, last))
+        let data = self.material.first_samples(seed, steps.start * batch, steps.len() * batch)?;
+        let learning_rates = RATES[steps].to_vec();
+        self.crew.call(framework, TrainEpoch { trainer, data, batch, learning_rates }, self.watcher)?;
+        let output: PathBuf = self.scratch.join(format!("steps-{framework}.safetensors"));
+        self.crew.call(framework, TrainState { trainer, output: output.clone() }, self.watcher)?;
+        weights::read(&output).map_err(|error| Trouble::at("save", error))
     }
 }
+
+/// What each framework gave, or why it gave nothing.
+type Given<T> = Vec<(Framework, Result<T, CellError>)>;
+
+/// The first framework that gave something, what it gave, and the others. Where none did, the first of them all.
+fn first_that_is_there<T>(mut results: Given<T>) -> (Framework, Option<T>, Given<T>) {
+    let at = results.iter().position(|(_, result)| result.is_ok()).unwrap_or(0);
+    let (reference, result) = results.remove(at);
+    (reference, result.ok(), results)
+}
+
+struct LogitsOfSamples {
+    samples: usize,
+    logits: Vec<f32>,
+}
+
+/// Weights after the first and after the last step.
+type States = (Tensors, Tensors);
 
 struct Parity {
     difference: f64,
@@ -203,7 +226,8 @@ struct Parity {
     samples: usize,
 }
 
-fn compare_logits(a: &[f32], b: &[f32]) -> Result<Parity, String> {
+fn compare_logits(ours: &LogitsOfSamples, theirs: &LogitsOfSamples) -> Result<Parity, String> {
+    let (a, b) = (&ours.logits, &theirs.logits);
     if a.len() != b.len() || a.is_empty() {
         return Err(format!("{} logits against {}", a.len(), b.len()));
     }
@@ -212,7 +236,7 @@ fn compare_logits(a: &[f32], b: &[f32]) -> Result<Parity, String> {
     if !difference.is_finite() {
         return Err(String::from("a logit is NaN or infinite"));
     }
-    Ok(Parity { difference, allowed: PARITY * largest, samples: a.len() })
+    Ok(Parity { difference, allowed: PARITY * largest, samples: ours.samples })
 }
 
 /// As [`f64::max`], but NaN wins.
@@ -226,12 +250,18 @@ struct Differences {
     statistics: Option<f64>,
 }
 
+impl Differences {
+    fn pass(&self) -> bool {
+        self.weights <= ALLOWED && self.statistics.is_none_or(|difference| difference <= ALLOWED)
+    }
+}
+
 /// BatchNorm's running statistics go by these endings, as in PyTorch.
 fn is_statistic(name: &str) -> bool {
     name.ends_with(".running_mean") || name.ends_with(".running_var")
 }
 
-fn compare_states(a: &(Tensors, Tensors), b: &(Tensors, Tensors)) -> Differences {
+fn compare_states(a: &States, b: &States) -> Differences {
     let weights: Vec<&String> = a.1.keys().filter(|name| !is_statistic(name)).collect();
     let statistics: Vec<&String> = a.0.keys().filter(|name| is_statistic(name)).collect();
     let worst = weights
@@ -263,7 +293,11 @@ fn relative(names: &[&String], a: &Tensors, b: &Tensors) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Tensors, compare_logits, compare_states};
+    use super::{
+        LogitsOfSamples, OPTIMIZER, RATES, Tensors, compare_logits, compare_states, first_that_is_there,
+    };
+    use crate::cell::Framework;
+    use crate::report::CellError;
     use crate::weights::Floats;
 
     fn tensors(weight: f32, mean: f32) -> Tensors {
@@ -272,12 +306,65 @@ mod tests {
             .into()
     }
 
+    fn logits(logits: &[f32]) -> LogitsOfSamples {
+        LogitsOfSamples { samples: 1, logits: logits.to_vec() }
+    }
+
     #[test]
     fn parity_scales_with_the_largest_logit() {
-        let parity = compare_logits(&[10.0, 0.0], &[10.0005, 0.0]).unwrap();
+        let parity = compare_logits(&logits(&[10.0, 0.0]), &logits(&[10.0005, 0.0])).unwrap();
         assert!((parity.allowed - 1e-3).abs() < 1e-9 && parity.difference < parity.allowed);
-        assert!(compare_logits(&[1.0], &[f32::NAN]).is_err());
-        assert!(compare_logits(&[], &[]).is_err());
+        assert!(compare_logits(&logits(&[1.0]), &logits(&[f32::NAN])).is_err());
+        assert!(compare_logits(&logits(&[]), &logits(&[])).is_err());
+    }
+
+    #[test]
+    fn a_framework_that_is_not_there_is_no_reference() {
+        let error = CellError { stage: None, message: String::from("gone"), details: None };
+        let results = vec![(Framework::PyTorch, Err(error.clone())), (Framework::TensorFlow, Ok(1))];
+        let (reference, value, others) = first_that_is_there(results);
+        assert_eq!((reference, value, others.len()), (Framework::TensorFlow, Some(1), 1));
+        let (reference, value, others) = first_that_is_there::<u8>(vec![
+            (Framework::PyTorch, Err(error.clone())),
+            (Framework::TensorFlow, Err(error)),
+        ]);
+        assert_eq!((reference, value, others.len()), (Framework::PyTorch, None, 1));
+    }
+
+    /// Five steps on `loss = w^2 / 2 + w` by the project's rule, without decay, with decoupled decay, and by the rule
+    /// that folds the rate into the velocity.
+    #[test]
+    fn other_update_rules_fail() {
+        let (momentum, decay) = OPTIMIZER;
+        let train = |rule: &dyn Fn(f64, f64, f64, f64) -> (f64, f64)| {
+            let (mut weight, mut velocity) = (1.0, 0.0);
+            for rate in RATES {
+                (weight, velocity) = rule(weight, velocity, weight + 1.0, rate);
+            }
+            let floats = Floats { shape: vec![1], elements: vec![weight as f32] };
+            (Tensors::new(), Tensors::from([(String::from("w"), floats)]))
+        };
+        let ours = train(&|w, v, g, rate| {
+            let v = momentum * v + g + decay * w;
+            (w - rate * v, v)
+        });
+        assert!(compare_states(&ours, &ours).pass());
+        let without_decay = train(&|w, v, g, rate| {
+            let v = momentum * v + g;
+            (w - rate * v, v)
+        });
+        let decoupled = train(&|w, v, g, rate| {
+            let v = momentum * v + g;
+            (w - rate * v - rate * decay * w, v)
+        });
+        let folded = train(&|w, v, g, rate| {
+            let v = momentum * v - rate * (g + decay * w);
+            (w + v, v)
+        });
+        for other in [without_decay, decoupled, folded] {
+            let differences = compare_states(&ours, &other);
+            assert!(!differences.pass(), "{}", differences.weights);
+        }
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Latency: all cells in shuffled, interleaved blocks, and a null test beside them.
 
 use calipers_random::Random;
-use calipers_workers::Worker;
 use calipers_workers::protocol::Time;
+use calipers_workers::{Command, Worker};
 
 use crate::cell::{Cell, Framework, Variant};
-use crate::crew::{Trouble, ask};
+use crate::crew::{Trouble, ask, outcome};
 use crate::event::Event;
 use crate::material::InitialModel;
 use crate::measure::load;
 use crate::record::{CellTiming, Record, key};
-use crate::report::{CellReport, LatencyMetrics, Status, Timing};
+use crate::report::{CellError, CellReport, LatencyMetrics, Status, Timing};
 use crate::run::Bench;
 use crate::statistics::{median, paired_ratio, quantile};
 
@@ -34,11 +34,23 @@ struct Runner {
     handle: u64,
     inferences: usize,
     blocks: Vec<Vec<u64>>,
+    failure: Option<CellError>,
+}
+
+/// Raw times, and the cells that could not be timed.
+pub struct Timed {
+    /// By cell; the null twin last.
+    pub timings: Vec<CellTiming>,
+    /// Why a cell has no times.
+    pub failures: Vec<(Cell, CellError)>,
 }
 
 impl Bench<'_> {
-    /// Times the cells that have an artefact, all of one seed: raw times by cell, the null twin last.
-    pub fn time(&mut self, model: &InitialModel, cells: &[&CellReport]) -> Result<Vec<CellTiming>, Trouble> {
+    /// Times the cells that have an artefact, all of one seed.
+    ///
+    /// # Errors
+    /// Only what ends the study.
+    pub fn time(&mut self, model: &InitialModel, seed: u64, cells: &[&CellReport]) -> Result<Timed, Trouble> {
         let spec = self.spec.latency.clone();
         let mut parts = vec![String::from("latency"), format!("{spec:?}")];
         for report in cells {
@@ -52,28 +64,31 @@ impl Bench<'_> {
         if let Some(Record::Latency { timings, .. }) = self.journal.find(&key) {
             let timings = timings.clone();
             self.done(units);
-            return Ok(timings);
+            return Ok(Timed { timings, failures: Vec::new() });
         }
         let Some(null_cell) = null_cell(cells) else {
-            return Ok(Vec::new());
+            return Ok(Timed { timings: Vec::new(), failures: Vec::new() });
         };
         self.watcher.event(Event::Step { title: "latency: warming up" });
-        let (mut twin, _) = self.crew.start(null_cell.framework, self.watcher)?;
-        let mut runners = Vec::new();
-        for report in cells {
-            runners.push(self.runner(model, &report.cell, None)?);
-        }
-        runners.push(self.runner(model, &null_cell, Some(&mut twin))?);
+        let mut twin = outcome(self.crew.start(null_cell.framework, self.watcher))?.map(|(worker, _)| worker);
+        let mut runners: Vec<Runner> = cells.iter().map(|report| runner(&report.cell, false)).collect();
+        runners.push(runner(&null_cell, true));
         for runner in &mut runners {
-            self.warm_up(runner, &mut twin)?;
+            self.attempt(runner, |bench, runner| {
+                bench.load_runner(model, runner, &mut twin)?;
+                bench.warm_up(runner, &mut twin)
+            })?;
         }
         self.watcher.event(Event::Step { title: "latency: interleaved blocks" });
-        let mut random = Random::new(model.facts.onnx_bytes, "study/latency");
+        let mut random = Random::new(seed, "study/latency");
         for round in 0..spec.rounds {
             for index in random.permutation(runners.len()) {
-                let count = runners[index].inferences;
-                let block = self.block(&runners[index], &mut twin, count)?;
-                runners[index].blocks.push(block);
+                let runner = &mut runners[index];
+                self.attempt(runner, |bench, runner| {
+                    let block = bench.block(runner, &mut twin, runner.inferences)?;
+                    runner.blocks.push(block);
+                    Ok(())
+                })?;
             }
             self.watcher.event(Event::Progress {
                 stage: "rounds",
@@ -83,16 +98,17 @@ impl Bench<'_> {
             });
             self.done(units / spec.rounds);
         }
-        let timings: Vec<CellTiming> = runners
-            .into_iter()
-            .map(|runner| CellTiming {
-                cell: runner.cell,
-                null_twin: runner.null_twin,
-                blocks: runner.blocks,
-            })
-            .collect();
-        self.record(Record::Latency { key, timings: timings.clone() })?;
-        Ok(timings)
+        let mut timed = Timed { timings: Vec::new(), failures: Vec::new() };
+        for Runner { cell, null_twin, blocks, failure, .. } in runners {
+            match failure {
+                None => timed.timings.push(CellTiming { cell, null_twin, blocks }),
+                Some(failure) => timed.failures.push((cell, failure)),
+            }
+        }
+        if timed.failures.is_empty() {
+            self.journal.append(Record::Latency { key, timings: timed.timings.clone() })?;
+        }
+        Ok(timed)
     }
 
     /// Units of work of the whole timing.
@@ -100,30 +116,32 @@ impl Bench<'_> {
         (self.spec.latency.rounds as f64 * (cells + 1) as f64 * self.spec.latency.block_milliseconds) as usize
     }
 
-    fn runner(
+    /// Does something with a runner that has not failed yet; a failure is the runner's.
+    fn attempt(
+        &mut self,
+        runner: &mut Runner,
+        act: impl FnOnce(&mut Self, &mut Runner) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        if runner.failure.is_none() {
+            runner.failure = outcome(act(self, runner))?.err();
+        }
+        Ok(())
+    }
+
+    fn load_runner(
         &mut self,
         model: &InitialModel,
-        cell: &Cell,
-        twin: Option<&mut Worker>,
-    ) -> Result<Runner, Trouble> {
-        let folder = self.out.join("artefacts").join(cell.folder());
-        let null_twin = twin.is_some();
-        let command = load(model, cell, &folder);
-        let loaded = match twin {
-            Some(twin) => ask(twin, command, self.watcher)?,
-            None => self.crew.call(cell.framework, command, self.watcher)?,
-        };
-        Ok(Runner {
-            cell: cell.clone(),
-            null_twin,
-            handle: loaded.handle,
-            inferences: WARM_UP,
-            blocks: Vec::new(),
-        })
+        runner: &mut Runner,
+        twin: &mut Twin,
+    ) -> Result<(), Trouble> {
+        let folder = self.out.join("artefacts").join(runner.cell.folder());
+        let loaded = self.ask_runner(runner, twin, load(model, &runner.cell, &folder))?;
+        runner.handle = loaded.handle;
+        Ok(())
     }
 
     /// Runs blocks until their medians are flat, and fits the length of a block.
-    fn warm_up(&mut self, runner: &mut Runner, twin: &mut Worker) -> Result<(), Trouble> {
+    fn warm_up(&mut self, runner: &mut Runner, twin: &mut Twin) -> Result<(), Trouble> {
         let mut medians: Vec<f64> = Vec::new();
         let wanted = self.spec.latency.block_milliseconds * 1e6;
         for _ in 0..WARM_UP_MOST {
@@ -141,22 +159,45 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn block(&mut self, runner: &Runner, twin: &mut Worker, count: usize) -> Result<Vec<u64>, Trouble> {
+    fn block(&mut self, runner: &Runner, twin: &mut Twin, count: usize) -> Result<Vec<u64>, Trouble> {
         let command = Time {
             handle: runner.handle,
-            data: self.material.test.clone(),
+            data: self.material.latency.clone(),
             samples: self.spec.latency.samples,
             count,
         };
-        let timed = if runner.null_twin {
-            ask(twin, command, self.watcher)?
-        } else {
-            self.crew.call(runner.cell.framework, command, self.watcher)?
-        };
+        let timed = self.ask_runner(runner, twin, command)?;
         if timed.nanoseconds.is_empty() {
             return Err(Trouble::at("time", format!("{} timed no inference", runner.cell)));
         }
         Ok(timed.nanoseconds)
+    }
+
+    fn ask_runner<C: Command>(
+        &mut self,
+        runner: &Runner,
+        twin: &mut Twin,
+        command: C,
+    ) -> Result<C::Response, Trouble> {
+        match (runner.null_twin, twin) {
+            (false, _) => self.crew.call(runner.cell.framework, command, self.watcher),
+            (true, Ok(twin)) => ask(twin, command, self.watcher),
+            (true, Err(error)) => Err(Trouble::Cell(error.clone())),
+        }
+    }
+}
+
+/// The second process of the null test, or why it is not there.
+type Twin = Result<Worker, CellError>;
+
+fn runner(cell: &Cell, null_twin: bool) -> Runner {
+    Runner {
+        cell: cell.clone(),
+        null_twin,
+        handle: 0,
+        inferences: WARM_UP,
+        blocks: Vec::new(),
+        failure: None,
     }
 }
 

@@ -13,6 +13,7 @@ use calipers_ir::{Graph, Model};
 use calipers_models::Options;
 
 use crate::error::StudyError;
+use crate::gates::STEPS;
 use crate::report::{DataFacts, ModelFacts};
 use crate::spec::{AugmentationSpec, DataSpec, Source, Spec};
 
@@ -29,6 +30,8 @@ pub struct Material {
     pub test: PathBuf,
     /// First test samples, for the parity gate.
     pub parity: PathBuf,
+    /// First test samples, for timing.
+    pub latency: PathBuf,
     /// Size and origin of the data.
     pub facts: DataFacts,
 }
@@ -56,6 +59,17 @@ impl Material {
                 found: spec.calibration.samples.to_string(),
             });
         }
+        let least = STEPS * spec.train.batch;
+        if splits.train.len() < least {
+            return Err(StudyError::Fit {
+                key: "train.batch",
+                expected: format!(
+                    "at most {} ({STEPS} batches of the training samples)",
+                    splits.train.len() / STEPS
+                ),
+                found: spec.train.batch.to_string(),
+            });
+        }
         make_folder(folder)?;
         let facts = DataFacts {
             name: spec.data.source.name().to_owned(),
@@ -70,6 +84,7 @@ impl Material {
             spec: spec.clone(),
             test: folder.join("test.safetensors"),
             parity: folder.join("parity.safetensors"),
+            latency: folder.join("latency.safetensors"),
             folder: folder.to_owned(),
             splits,
             normalization,
@@ -77,8 +92,9 @@ impl Material {
         };
         let test = &material.splits.test;
         material.write(&material.test, test)?;
-        let first: Vec<usize> = (0..PARITY_SAMPLES.min(test.len())).collect();
-        material.write(&material.parity, &test.select("parity", &first))?;
+        let first = |count: usize| test.select(test.name(), &(0..count.min(test.len())).collect::<Vec<_>>());
+        material.write(&material.parity, &first(PARITY_SAMPLES))?;
+        material.write(&material.latency, &first(spec.latency.samples))?;
         Ok(material)
     }
 
@@ -180,15 +196,18 @@ pub struct InitialModel {
     pub facts: ModelFacts,
 }
 
-/// Builds the model with the initial weights of a seed and writes it into `folder`.
+/// Builds the model with the initial weights of a seed, or reads it from its file, and writes it into `folder`.
 ///
 /// # Errors
-/// [`StudyError::Model`] for an unknown model or one that cannot be written.
+/// [`StudyError::Model`] for an unknown model, or one that cannot be read or written.
 pub fn initial_model(spec: &Spec, seed: u64, folder: &Path) -> Result<InitialModel, StudyError> {
     let failed = |reason: String| StudyError::Model { name: spec.model.name.clone(), reason };
-    let options = Options { classes: spec.model.classes, batch_norm: spec.model.batch_norm };
-    let graph: Graph = calipers_models::build(&spec.model.name, &options, seed)
-        .map_err(|error| failed(error.to_string()))?;
+    let graph: Graph = if spec.model.is_file() {
+        onnx::read(&spec.model.name).map_err(|error| failed(error.to_string()))?.graph
+    } else {
+        let options = Options { classes: spec.model.classes, batch_norm: spec.model.batch_norm };
+        calipers_models::build(&spec.model.name, &options, seed).map_err(|error| failed(error.to_string()))?
+    };
     make_folder(folder)?;
     let path = folder.join(format!("initial-seed-{seed}.onnx"));
     let parameters = graph.parameter_count();

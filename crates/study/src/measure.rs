@@ -1,6 +1,7 @@
 //! One cell: make its artefact, run the test split through it, and say what came out.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use calipers_workers::protocol::{
     Evaluate, Finished, Load, Quantize, Quantized, SaveFloat, Saved, TrainFinish, TrainMode, Unload,
@@ -9,7 +10,7 @@ use calipers_workers::protocol::{
 use crate::cell::{Cell, Framework, Variant, variant_name};
 use crate::crew::Trouble;
 use crate::event::Event;
-use crate::material::InitialModel;
+use crate::material::{InitialModel, file_hash, make_folder};
 use crate::record::{Record, key};
 use crate::report::{Accuracy, Artefact, CalibrationMetrics, CellError, CellReport, Metrics, Status};
 use crate::run::Bench;
@@ -33,7 +34,7 @@ impl Bench<'_> {
     /// Runs a cell, or finds that it is done.
     ///
     /// # Errors
-    /// Only [`Trouble::Interrupted`]; everything else is the cell's outcome.
+    /// Only what ends the study; everything else is the cell's outcome.
     pub fn measure(
         &mut self,
         model: &InitialModel,
@@ -60,10 +61,11 @@ impl Bench<'_> {
             Err(Trouble::Cell(error)) => {
                 let report = without_numbers(cell, Status::Failed, error);
                 let key = key(&["failed", &cell.to_string()]);
-                self.record(Record::Cell { key, cell: Box::new(report.clone()) })?;
+                let cell = Box::new(report.clone());
+                self.journal.append(Record::Cell { key, cell, epochs: Vec::new(), hashes: None })?;
                 report
             }
-            Err(Trouble::Interrupted) => return Err(Trouble::Interrupted),
+            Err(trouble) => return Err(trouble),
         };
         self.watcher.event(Event::Cell(&report));
         Ok(report)
@@ -91,9 +93,9 @@ impl Bench<'_> {
         let relative = format!("artefacts/{}", cell.folder());
         let folder = self.out.join(&relative);
         let test = self.material.facts.test;
-        if let Some(Record::Cell { cell: found, .. }) = self.journal.find(&key)
-            && found.artefact.as_ref().is_some_and(|artefact| self.out.join(&artefact.file).exists())
-            && folder.join(LOGITS).exists()
+        if let Some(Record::Cell { cell: found, hashes: Some(hashes), .. }) = self.journal.find(&key)
+            && let Some(artefact) = &found.artefact
+            && self.hashes(&artefact.file, &folder).as_ref() == Some(hashes)
         {
             let report = (**found).clone();
             let training = report.metrics.training.as_ref().filter(|_| cell.variant == Variant::Qat);
@@ -104,9 +106,12 @@ impl Bench<'_> {
         }
         let title = format!("{} {} {}", cell.framework.title(), cell.path, variant_name(cell.variant));
         self.watcher.event(Event::Step { title: &title });
-        crate::material::make_folder(&folder).map_err(|error| Trouble::at("save", error))?;
+        // What is there belongs to other inputs, or was cut off half-way.
+        let _ = std::fs::remove_dir_all(&folder);
+        make_folder(&folder)?;
 
         let mut found = Metrics::default();
+        let mut qat_epochs = Vec::new();
         let (file, bytes) = match cell.variant {
             Variant::Float | Variant::FloatFinetuned => {
                 if cell.framework != Framework::Calipers {
@@ -121,8 +126,7 @@ impl Bench<'_> {
                 (file, file_bytes)
             }
             Variant::PtqStatic => {
-                let data =
-                    self.material.calibration(cell.seed).map_err(|error| Trouble::at("calibrate", error))?;
+                let data = self.material.calibration(cell.seed)?;
                 let command = Quantize {
                     path: cell.path.clone(),
                     model: model.path.clone(),
@@ -155,6 +159,7 @@ impl Bench<'_> {
                 let command = TrainFinish { trainer, artefact: folder.clone() };
                 let finished: Finished = self.crew.call(cell.framework, command, self.watcher)?;
                 found.training = Some(metrics(&epochs, None));
+                qat_epochs = epochs;
                 found.convert_seconds = Some(finished.convert_seconds);
                 (finished.file, finished.file_bytes)
             }
@@ -171,8 +176,41 @@ impl Bench<'_> {
             artefact: Some(Artefact { folder: relative, file: file.display().to_string() }),
             error: None,
         };
-        self.record(Record::Cell { key, cell: Box::new(report.clone()) })?;
+        let hashes = report.artefact.as_ref().and_then(|artefact| self.hashes(&artefact.file, &folder));
+        let cell = Box::new(report.clone());
+        self.journal.append(Record::Cell { key, cell, epochs: qat_epochs, hashes })?;
         Ok(report)
+    }
+
+    /// Hashes of a cell's deployed file and logits; `None` where one is not there.
+    fn hashes(&self, file: &str, folder: &Path) -> Option<[String; 2]> {
+        Some([file_hash(&self.out.join(file))?, file_hash(&folder.join(LOGITS))?])
+    }
+
+    /// Compares the decisions of a seed's cells with those of the float cell of their framework.
+    ///
+    /// # Errors
+    /// [`Trouble::Cell`] for logits that cannot be read again.
+    pub fn agree(&self, cells: &mut [CellReport]) -> Result<(), Trouble> {
+        let samples = self.material.facts.test;
+        let logits = |cell: &Cell| self.out.join("artefacts").join(cell.folder()).join(LOGITS);
+        let mut of_float: BTreeMap<Framework, Vec<usize>> = BTreeMap::new();
+        let ok: Vec<&mut CellReport> =
+            cells.iter_mut().filter(|report| report.status == Status::Ok).collect();
+        for report in &ok {
+            if report.cell.variant == Variant::Float {
+                of_float.insert(report.cell.framework, decisions(&logits(&report.cell), samples)?);
+            }
+        }
+        for report in ok {
+            let Some(float) = of_float.get(&report.cell.framework) else { continue };
+            if report.cell.variant != Variant::Float {
+                let ours = decisions(&logits(&report.cell), samples)?;
+                let same = ours.iter().zip(float).filter(|(a, b)| a == b).count();
+                report.metrics.agreement_with_float = Some(same as f64 / samples as f64);
+            }
+        }
+        Ok(())
     }
 
     /// Runs the test split through an artefact.
@@ -203,18 +241,6 @@ impl Bench<'_> {
             Some(Accuracy { correct, total: labels.len(), share: wilson(correct, labels.len()) });
         found.quantized_operators = loaded.quantized;
         found.float_operators = loaded.float;
-        let float_cell = Cell {
-            framework: cell.framework,
-            path: cell.framework.float_path().to_owned(),
-            variant: Variant::Float,
-            seed: cell.seed,
-        };
-        let float_logits: PathBuf = self.out.join("artefacts").join(float_cell.folder()).join(LOGITS);
-        if *cell != float_cell && float_logits.exists() {
-            let float = self::decisions(&float_logits, self.material.facts.test)?;
-            let same = decisions.iter().zip(&float).filter(|(a, b)| a == b).count();
-            found.agreement_with_float = Some(same as f64 / labels.len() as f64);
-        }
         Ok(())
     }
 }

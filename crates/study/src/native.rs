@@ -20,6 +20,8 @@ use safetensors::SafeTensors;
 
 use crate::weights;
 
+/// Inferences before the timed ones of a block, which fill the caches and wake the threads.
+const UNTIMED: usize = 3;
 /// The deployed file of an artefact.
 const MODEL: &str = "model.onnx";
 
@@ -107,7 +109,9 @@ impl Engine {
         let prepare_seconds = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
-        let batches = data.batches(command.batch).collect::<Result<Vec<_>, _>>()?;
+        let mut unread = None;
+        let batches =
+            data.batches(command.batch).map_while(|batch| batch.map_err(|error| unread = Some(error)).ok());
         let total = data.samples as u64;
         let mut done = 0;
         let table = calipers_quant::calibrate(&prepared, batches, &recipe, self.threads, |_| {
@@ -115,6 +119,9 @@ impl Engine {
             reporter.report(Stage::Calibrate, done, Some(total), None);
         })
         .map_err(at(Stage::Calibrate))?;
+        if let Some(error) = unread {
+            return Err(error);
+        }
         let calibrate_seconds = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
@@ -166,6 +173,9 @@ impl Engine {
         let inputs =
             (0..samples).map(|sample| data.floats(sample..sample + 1)).collect::<Result<Vec<_>, _>>()?;
         let name = input_name(session.graph())?;
+        for input in inputs.iter().cycle().take(UNTIMED) {
+            session.run(&[(&name, input.clone())], &mut ()).map_err(at(Stage::Time))?;
+        }
         let mut nanoseconds = Vec::with_capacity(command.count);
         for index in 0..command.count {
             let input = inputs[index % samples].clone();

@@ -41,7 +41,7 @@ impl Bench<'_> {
                 self.watcher.event(Event::Step { title: &title });
                 let measured = self.alternate(model, framework, path, seed, start)?;
                 let (float_seconds, qat_seconds) = measured.clone();
-                self.record(Record::Overhead { key, float_seconds, qat_seconds })?;
+                self.journal.append(Record::Overhead { key, float_seconds, qat_seconds })?;
                 measured
             }
         };
@@ -60,14 +60,12 @@ impl Bench<'_> {
     ) -> Result<(Vec<f64>, Vec<f64>), Trouble> {
         let batch = self.spec.train.batch;
         let weights = Some(start.weights.as_path());
+        let optimizer = (self.spec.train.momentum, self.spec.train.weight_decay);
         let trainers = [
-            self.begin(model, framework, framework.float_path(), TrainMode::Float, weights)?,
-            self.begin(model, framework, path, TrainMode::Qat, weights)?,
+            self.begin(model, framework, framework.float_path(), TrainMode::Float, weights, optimizer)?,
+            self.begin(model, framework, path, TrainMode::Qat, weights, optimizer)?,
         ];
-        let data = self
-            .material
-            .first_samples(seed, 0, STEPS * batch)
-            .map_err(|error| Trouble::at("train", error))?;
+        let data = self.material.first_samples(seed, 0, STEPS * batch)?;
         let mut seconds = [Vec::new(), Vec::new()];
         for round in 0..=ROUNDS {
             // Whoever goes first changes from round to round.

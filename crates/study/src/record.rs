@@ -64,8 +64,12 @@ pub enum Record {
     Cell {
         /// Hash of the inputs.
         key: String,
-        /// The outcome, without latency.
+        /// The outcome, without latency and agreement.
         cell: Box<CellReport>,
+        /// Epochs of quantization-aware training; empty for other cells.
+        epochs: Vec<EpochRecord>,
+        /// Hash of the deployed file and of the logits; absent for a cell that failed.
+        hashes: Option<[String; 2]>,
     },
     /// All cells were timed.
     Latency {
@@ -151,13 +155,14 @@ impl Journal {
     /// [`StudyError::Files`] where the file cannot be read or written.
     pub fn open(path: &Path) -> Result<Journal, StudyError> {
         let failed = |source| StudyError::Files { action: "open", path: path.to_owned(), source };
-        let text = match std::fs::read_to_string(path) {
+        let text = match std::fs::read(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(failed(error)),
         };
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let records = text[..whole].lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let lines = text[..whole].split(|&byte| byte == b'\n');
+        let records = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
         if whole < text.len() {
             file.set_len(whole as u64).map_err(failed)?;
@@ -173,7 +178,12 @@ impl Journal {
         let failed = |source| StudyError::Files { action: "append to", path: self.path.clone(), source };
         let mut line = serde_json::to_vec(&record).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
-        self.file.write_all(&line).map_err(failed)?;
+        let whole = self.file.metadata().map_err(failed)?.len();
+        if let Err(error) = self.file.write_all(&line) {
+            // What was written of the line would spoil the next one.
+            let _ = self.file.set_len(whole);
+            return Err(failed(error));
+        }
         self.records.push(record);
         Ok(())
     }
@@ -216,7 +226,8 @@ mod tests {
         journal.append(overhead("a", 2.0)).unwrap();
         drop(journal);
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, format!("{text}{{\"record\":\"overh")).unwrap();
+        // Cut inside a character of two bytes.
+        std::fs::write(&path, [text.as_bytes(), b"{\"record\":\"overh\xc3"].concat()).unwrap();
         let mut journal = Journal::open(&path).unwrap();
         assert_eq!(journal.find("a"), Some(&overhead("a", 2.0)));
         journal.append(overhead("b", 3.0)).unwrap();

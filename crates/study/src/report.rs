@@ -163,7 +163,7 @@ pub struct StepGate {
     pub reference: Framework,
     /// Steps done; the rate falls to a tenth after the third.
     pub steps: usize,
-    /// Relative difference of all weights, |a - b| / |b| in the Euclidean norm; absent without weights.
+    /// Difference of all weights relative to the reference, in the Euclidean norm; absent without weights.
     pub weights: Option<f64>,
     /// The same of BatchNorm's running statistics after the first step; absent in models without them.
     pub statistics: Option<f64>,

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use calipers_workers::environment::Host;
 
 use crate::cell::{Cell, Framework, Variant};
-use crate::crew::{Crew, Trouble};
+use crate::crew::{Crew, Trouble, outcome};
 use crate::error::StudyError;
 use crate::event::{Event, Watcher};
 use crate::latency;
@@ -18,7 +18,7 @@ use crate::material::{InitialModel, Material, initial_model, make_folder, write_
 use crate::measure::Weights;
 use crate::overhead::STEPS_IN_ALL;
 use crate::record::{CellTiming, Journal, Record};
-use crate::report::{self, CellError, CellReport, Gates, Report};
+use crate::report::{self, CellReport, Gates, Report, Status};
 use crate::spec::{Source, Spec};
 use crate::training::Trained;
 use crate::weights;
@@ -61,8 +61,8 @@ pub(crate) struct Bench<'a> {
     pub journal: Journal,
     pub crew: Crew,
     pub watcher: &'a mut dyn Watcher,
+    pub machine: Machine,
     identities: BTreeMap<Framework, String>,
-    trouble: Option<StudyError>,
 }
 
 /// Everything that a finished study leaves to its report.
@@ -118,49 +118,27 @@ pub fn run(options: Options, watcher: &mut dyn Watcher) -> Result<Outcome, Study
         material,
         journal,
         watcher,
+        machine,
         identities: BTreeMap::new(),
-        trouble: None,
         out,
     };
     let findings = bench.carry_out(started);
     bench.crew.dismiss();
     let (model, findings) = match findings {
         Ok(found) => found,
-        Err(Stop::Study(error)) => return Err(error),
-        Err(Stop::Trouble(Trouble::Interrupted)) => return Err(StudyError::Interrupted { path: bench.out }),
-        Err(Stop::Trouble(Trouble::Cell(error))) => {
-            return Err(bench.trouble.take().unwrap_or(StudyError::Model {
-                name: bench.spec.model.name.clone(),
-                reason: error.message,
-            }));
-        }
+        Err(Trouble::Study(error)) => return Err(error),
+        Err(Trouble::Interrupted) => return Err(StudyError::Interrupted { path: bench.out }),
+        Err(Trouble::Cell(error)) => return Err(StudyError::Unexpected { reason: error.message }),
     };
-    let report = report::assemble(&bench, &model, machine, command, findings);
+    let report = report::assemble(&bench, &model, command, findings);
     let files = write_reports(&bench.out, &report)?;
     // Only files that are a function of the specification stand there.
     let _ = std::fs::remove_dir_all(&bench.scratch);
     Ok(Outcome { report, files })
 }
 
-enum Stop {
-    Study(StudyError),
-    Trouble(Trouble),
-}
-
-impl From<StudyError> for Stop {
-    fn from(error: StudyError) -> Stop {
-        Stop::Study(error)
-    }
-}
-
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Stop {
-        Stop::Trouble(trouble)
-    }
-}
-
 impl Bench<'_> {
-    fn carry_out(&mut self, started: String) -> Result<(InitialModel, Findings), Stop> {
+    fn carry_out(&mut self, started: String) -> Result<(InitialModel, Findings), Trouble> {
         let mut findings = Findings {
             started,
             gates: Gates::default(),
@@ -177,31 +155,29 @@ impl Bench<'_> {
         }
         let models = self.out.join("models");
         let seeds = self.spec.seeds.clone();
-        let mut first_model = None;
+        let mut first = None;
         for &seed in &seeds {
             let model = initial_model(&self.spec, seed, &models)?;
             self.seed(&model, seed, &mut findings)?;
-            first_model.get_or_insert(model);
+            first.get_or_insert((model, seed));
         }
-        let Some(model) = first_model else {
-            let reason = String::from("the study has no seed");
-            return Err(StudyError::Model { name: self.spec.model.name.clone(), reason }.into());
+        let Some((model, seed)) = first else {
+            return Err(StudyError::Unexpected { reason: String::from("the study has no seed") }.into());
         };
-        match self.time(&model, &latency::timeable(&findings.cells, seeds[0])) {
-            Ok(timings) => findings.timings = timings,
-            Err(Trouble::Interrupted) => return Err(Trouble::Interrupted.into()),
-            Err(Trouble::Cell(error)) => {
-                findings.notes.push(format!("Nothing could be timed: {}", error.message));
+        let timed = self.time(&model, seed, &latency::timeable(&findings.cells, seed))?;
+        findings.timings = timed.timings;
+        for (cell, error) in timed.failures {
+            if let Some(report) = findings.cells.iter_mut().find(|report| report.cell == cell) {
+                report.status = Status::Failed;
+                report.error = Some(error);
+                self.watcher.event(Event::Cell(report));
             }
-        }
-        if let Some(error) = self.trouble.take() {
-            return Err(error.into());
         }
         Ok((model, findings))
     }
 
     /// Everything of one seed but the timing.
-    fn seed(&mut self, model: &InitialModel, seed: u64, findings: &mut Findings) -> Result<(), Stop> {
+    fn seed(&mut self, model: &InitialModel, seed: u64, findings: &mut Findings) -> Result<(), Trouble> {
         let trainers = self.trainers();
         findings.gates.parity.extend(self.parity(model, seed, "initial", None)?);
         findings.gates.steps.extend(self.steps(model, seed)?);
@@ -240,11 +216,14 @@ impl Bench<'_> {
             };
             trained.insert(Framework::Calipers, weights);
         }
+        let mut cells = Vec::new();
         for cell in self.spec.cells(seed) {
             let mut report = self.measure(model, &cell, &trained[&cell.framework])?;
             self.add_overhead(model, &cell, &trained[&cell.framework], &mut report)?;
-            findings.cells.push(report);
+            cells.push(report);
         }
+        self.agree(&mut cells)?;
+        findings.cells.extend(cells);
         Ok(())
     }
 
@@ -255,17 +234,16 @@ impl Bench<'_> {
         cell: &Cell,
         weights: &Weights,
         report: &mut CellReport,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Trouble> {
         let (Ok(start), Some(training)) = (&weights.float, &mut report.metrics.training) else {
             return Ok(());
         };
         if cell.variant != Variant::Qat || self.spec.seeds.first() != Some(&cell.seed) {
             return Ok(());
         }
-        match self.overhead(model, cell.framework, &cell.path, cell.seed, start) {
+        match outcome(self.overhead(model, cell.framework, &cell.path, cell.seed, start))? {
             Ok(overhead) => training.overhead = overhead,
-            Err(Trouble::Interrupted) => return Err(Trouble::Interrupted.into()),
-            Err(Trouble::Cell(error)) => {
+            Err(error) => {
                 let text = format!("{cell}: the cost of QAT could not be measured: {}", error.message);
                 self.watcher.event(Event::Note { text: &text });
             }
@@ -274,7 +252,7 @@ impl Bench<'_> {
     }
 
     /// The initial weights as if they had been trained.
-    fn initial_weights(&mut self, model: &InitialModel, seed: u64) -> Result<Weights, Stop> {
+    fn initial_weights(&mut self, model: &InitialModel, seed: u64) -> Result<Weights, Trouble> {
         let failed = |reason: String| StudyError::Model { name: self.spec.model.name.clone(), reason };
         let path = self.out.join(format!("models/initial-seed-{seed}.safetensors"));
         let graph =
@@ -320,53 +298,30 @@ impl Bench<'_> {
         self.watcher.event(Event::Work { units: units as u64 });
     }
 
-    /// Appends a record.
-    pub fn record(&mut self, record: Record) -> Result<(), Trouble> {
-        self.journal.append(record).map_err(|error| self.stop(error))
-    }
-
-    /// Makes the folder of a file.
-    pub fn folder_of(&mut self, file: &Path) -> Result<(), Trouble> {
-        let folder = file.parent().unwrap_or(&self.out).to_owned();
-        make_folder(&folder).map_err(|error| self.stop(error))
-    }
-
-    /// Remembers an error that ends the study, and ends what is being done.
-    fn stop(&mut self, error: StudyError) -> Trouble {
-        let trouble = Trouble::at("save", &error);
-        self.trouble.get_or_insert(error);
-        trouble
-    }
-
-    /// Hash of what every result of a framework depends on: its versions, threads, the model and the data.
+    /// Hash of what every result of a framework depends on: its versions,
+    /// the machine, threads and instruction set, the model and the data.
     pub fn base_key(&mut self, framework: Framework, model: &InitialModel) -> Result<String, Trouble> {
         let identity = match self.identities.get(&framework) {
             Some(identity) => identity.clone(),
             None => {
                 let (identity, facts) = self.crew.identity(framework, self.watcher)?;
-                self.record(Record::Framework(facts))?;
+                self.journal.append(Record::Framework(facts))?;
                 self.identities.insert(framework, identity.clone());
                 identity
             }
         };
         let facts = &self.material.facts;
         Ok(crate::record::key(&[
+            env!("CARGO_PKG_VERSION"),
             &identity,
+            &format!("{:?}", self.machine),
+            &std::env::var("CALIPERS_ISA").unwrap_or_default(),
             &self.crew.threads.to_string(),
             &model.hash,
             &facts.train_hash,
             &facts.test_hash,
             &format!("{:?} {:?}", self.spec.data.mean, self.spec.data.deviation),
         ]))
-    }
-}
-
-/// A failure is what came of it; only an interruption goes further up.
-fn outcome<T>(result: Result<T, Trouble>) -> Result<Result<T, CellError>, Trouble> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(Trouble::Cell(error)) => Ok(Err(error)),
-        Err(Trouble::Interrupted) => Err(Trouble::Interrupted),
     }
 }
 

@@ -9,6 +9,9 @@ use thiserror::Error;
 
 use crate::cell::{Cell, Framework, VARIANTS, variant_name};
 
+/// Fewest rounds of interleaved timing.
+const LEAST_ROUNDS: usize = 5;
+
 /// The embedded default study.
 pub const QUICK: &str = include_str!("../../../studies/quick.toml");
 
@@ -78,16 +81,24 @@ pub struct Spec {
     pub frameworks: BTreeMap<Framework, Vec<String>>,
 }
 
-/// A built-in model.
+/// A built-in model, or one from a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
-    /// `resnet18` or `resnet8`.
+    /// `resnet18`, `resnet8`, or the path of an ONNX file, which is trained from the weights that it holds.
     pub name: String,
-    /// Whether BatchNorm follows each convolution.
+    /// Whether BatchNorm follows each convolution of a built-in model.
+    #[serde(default)]
     pub batch_norm: bool,
     /// Number of classes.
     pub classes: usize,
+}
+
+impl ModelSpec {
+    /// Whether the name is that of an ONNX file.
+    pub fn is_file(&self) -> bool {
+        Path::new(&self.name).extension().is_some_and(|extension| extension == "onnx")
+    }
 }
 
 /// Where the samples come from.
@@ -364,7 +375,30 @@ impl Spec {
         )?;
         positive("calibration.samples", self.calibration.samples, "a usual number is 512")?;
         positive("calibration.batch", self.calibration.batch, "a usual size is 64")?;
-        positive("latency.rounds", self.latency.rounds, "a usual number is 30")?;
+        if self.latency.rounds < LEAST_ROUNDS {
+            let hint = "an interval over fewer rounds says nothing; a usual number is 30";
+            return Err(value(
+                origin,
+                "latency.rounds",
+                format!("{LEAST_ROUNDS} or more"),
+                self.latency.rounds,
+                hint,
+            ));
+        }
+        if let Some(seed) = self
+            .seeds
+            .iter()
+            .enumerate()
+            .find_map(|(at, seed)| self.seeds[..at].contains(seed).then_some(seed))
+        {
+            return Err(value(
+                origin,
+                "seeds",
+                "each seed once",
+                format!("{seed} twice"),
+                "leave one of them out",
+            ));
+        }
         positive("latency.samples", self.latency.samples, "a usual number is 16")?;
         finite("train.learning_rate", self.train.learning_rate)?;
         finite("train.momentum", self.train.momentum)?;
@@ -372,6 +406,11 @@ impl Spec {
         finite("qat.learning_rate", self.qat.learning_rate)?;
         finite("latency.block_milliseconds", self.latency.block_milliseconds)?;
         for (framework, paths) in &self.frameworks {
+            positive(
+                &format!("frameworks.{framework}"),
+                paths.len(),
+                "name a path, or leave the framework out",
+            )?;
             for path in paths {
                 let known: Vec<&str> = framework.paths().iter().map(|(name, _)| *name).collect();
                 if !known.contains(&path.as_str()) {

@@ -7,7 +7,7 @@ use calipers_workers::protocol::{Epoch, TrainBegin, TrainDrop, TrainEpoch, Train
 use crate::cell::{Framework, Variant, variant_name};
 use crate::crew::Trouble;
 use crate::event::Event;
-use crate::material::{InitialModel, file_hash};
+use crate::material::{InitialModel, file_hash, make_folder};
 use crate::record::{EpochRecord, Record, Training, key};
 use crate::report::TrainingMetrics;
 use crate::run::Bench;
@@ -45,14 +45,25 @@ pub struct Job<'a> {
 impl Bench<'_> {
     /// Trains and leaves the trainer with the worker: its handle, and the epochs.
     pub fn train(&mut self, model: &InitialModel, job: &Job<'_>) -> Result<(u64, Vec<EpochRecord>), Trouble> {
-        let trainer = self.begin(model, job.framework, job.path, job.mode, job.start)?;
+        let optimizer = (self.spec.train.momentum, self.spec.train.weight_decay);
+        let trainer = self.begin(model, job.framework, job.path, job.mode, job.start, optimizer)?;
+        match self.epochs(trainer, job) {
+            Ok(epochs) => Ok((trainer, epochs)),
+            Err(trouble) => {
+                self.drop_trainer(job.framework, trainer);
+                Err(trouble)
+            }
+        }
+    }
+
+    fn epochs(&mut self, trainer: u64, job: &Job<'_>) -> Result<Vec<EpochRecord>, Trouble> {
         let units_per_sample = if job.mode == TrainMode::Qat { 2 } else { 1 };
         let mut epochs = Vec::new();
         let last = job.epochs.end;
         for number in job.epochs.clone() {
             let title = format!("{} {}: epoch {} of {last}", job.framework.title(), job.path, number + 1);
             self.watcher.event(Event::Step { title: &title });
-            let data = self.material.epoch(job.seed, number).map_err(|error| Trouble::at("train", error))?;
+            let data = self.material.epoch(job.seed, number)?;
             let rate = (job.rate)(number);
             let batch = self.spec.train.batch;
             let command = TrainEpoch { trainer, data, batch, learning_rates: vec![rate] };
@@ -69,10 +80,15 @@ impl Bench<'_> {
             epochs.push(EpochRecord { epoch: number, rate, loss, accuracy, seconds, step_seconds });
             self.done(units_per_sample * self.material.facts.train);
         }
-        Ok((trainer, epochs))
+        Ok(epochs)
     }
 
-    /// Makes a trainer with the update rule of the specification.
+    /// Frees a trainer after a failure. Where the worker is gone, so is the trainer.
+    pub fn drop_trainer(&mut self, framework: Framework, trainer: u64) {
+        let _ = self.crew.call(framework, TrainDrop { trainer }, self.watcher);
+    }
+
+    /// Makes a trainer; `optimizer` is momentum and weight decay.
     pub fn begin(
         &mut self,
         model: &InitialModel,
@@ -80,14 +96,15 @@ impl Bench<'_> {
         path: &str,
         mode: TrainMode,
         start: Option<&Path>,
+        (momentum, weight_decay): (f64, f64),
     ) -> Result<u64, Trouble> {
         let command = TrainBegin {
             model: model.path.clone(),
             weights: start.map(Path::to_owned),
             mode,
             path: path.to_owned(),
-            momentum: self.spec.train.momentum,
-            weight_decay: self.spec.train.weight_decay,
+            momentum,
+            weight_decay,
         };
         Ok(self.crew.call(framework, command, self.watcher)?.trainer)
     }
@@ -140,7 +157,9 @@ impl Bench<'_> {
             rate: &rate,
         };
         let (trainer, epochs) = self.train(model, &job)?;
-        self.folder_of(&weights)?;
+        if let Some(folder) = weights.parent() {
+            make_folder(folder)?;
+        }
         self.crew.call(framework, TrainState { trainer, output: weights.clone() }, self.watcher)?;
         self.crew.call(framework, TrainDrop { trainer }, self.watcher)?;
         let hash =
@@ -153,7 +172,7 @@ impl Bench<'_> {
             weights: relative,
             weights_hash: hash.clone(),
         };
-        self.record(Record::Training { key, training })?;
+        self.journal.append(Record::Training { key, training })?;
         Ok(Trained { weights, hash, epochs })
     }
 }

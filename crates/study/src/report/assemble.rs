@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::cell::{Framework, Variant};
+use crate::cell::Framework;
 use crate::latency::digest;
-use crate::machine::Machine;
 use crate::material::InitialModel;
 use crate::record::Record;
-use crate::report::{FrameworkFacts, Report, Status, VERSION};
+use crate::report::{CellReport, FrameworkFacts, Report, Status, VERSION};
 use crate::run::{Bench, Findings, now};
+
+/// Steps after which a moving average of constant 0.001 has left nine tenths of its start behind.
+const SETTLED: usize = 2_300;
 
 /// The report of a study that ran to its end.
 pub(crate) fn assemble(
     bench: &Bench<'_>,
     model: &InitialModel,
-    machine: Machine,
     command: Vec<String>,
     findings: Findings,
 ) -> Report {
@@ -31,9 +32,18 @@ pub(crate) fn assemble(
         "Post-training quantization is calibrated on {} training images, as in the paper.",
         bench.material.facts.calibration
     ));
-    let is_missing = |variant| bench.spec.variants.contains(&variant) && bench.spec.cells(seed).is_empty();
-    if is_missing(Variant::Qat) {
+    if bench.spec.cells(seed).is_empty() {
         notes.push(String::from("No chosen path makes the chosen variants."));
+    }
+    let steps = bench.spec.qat.epochs * bench.material.facts.train.div_ceil(bench.spec.train.batch);
+    let is_short =
+        |cell: &CellReport| cell.cell.path == "tfmot" && cell.status == Status::Ok && steps < SETTLED;
+    if cells.iter().any(is_short) {
+        notes.push(format!(
+            "TFMOT's activation ranges start at -6 and 6 and move by a thousandth each step: after the {steps} steps of \
+             this study's QAT they are still mostly where they began, which costs it accuracy. PyTorch's ranges start \
+             from the first batch."
+        ));
     }
     let failed = cells.iter().filter(|cell| cell.status == Status::Failed).count();
     if failed > 0 {
@@ -54,7 +64,7 @@ pub(crate) fn assemble(
         command,
         started,
         finished: now(),
-        machine,
+        machine: bench.machine.clone(),
         threads: bench.crew.threads,
         study: bench.spec.clone(),
         model: model.facts.clone(),

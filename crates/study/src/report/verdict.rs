@@ -102,7 +102,7 @@ pub(super) fn steps(gates: &Gates) -> Option<Sentence> {
     summary(
         "Step gate",
         "the same batches give the same trained weights",
-        "relative, of a tensor",
+        "relative",
         compared,
         failed,
         worst,
@@ -217,6 +217,11 @@ fn after_training(report: &Report, row: &Row<'_>, rows: &[Row<'_>]) -> Option<St
         }
     });
     let trusted = report.timing.as_ref().is_some_and(|timing| timing.trustworthy);
+    // TensorFlow's float cell runs in Keras and its quantized one in LiteRT, so the speed is not quantization's alone.
+    let change = match row.framework {
+        Framework::TensorFlow if trusted => ", with the change from Keras to LiteRT,",
+        _ => "",
+    };
     let it = if accuracy.is_some() { "it" } else { who.as_str() };
     let speed = row.to_float().filter(|_| trusted).and_then(|estimate| speed(it, &estimate));
     let float_size = float_of(row.framework, rows).and_then(Row::mebibytes);
@@ -228,7 +233,7 @@ fn after_training(report: &Report, row: &Row<'_>, rows: &[Row<'_>]) -> Option<St
     let parts: Vec<String> = accuracy.into_iter().chain(speed).chain(size).collect();
     let (last, others) = parts.split_last()?;
     let first = if others.is_empty() { String::new() } else { format!("{} and ", others.join(", ")) };
-    Some(format!("Post-training quantization {first}{last}."))
+    Some(format!("Post-training quantization{change} {first}{last}."))
 }
 
 fn speed(it: &str, estimate: &Estimate) -> Option<String> {

@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 Input = TypeVar("Input")
 
+UNTIMED = 3
+"""Calls before the timed ones, which fill the caches and wake the threads."""
+
 
 def time_calls(call: Callable[[Input], Any], inputs: Sequence[Input], count: int) -> list[int]:
     """Nanoseconds of each of `count` calls, cycling through `inputs`; no garbage is collected."""
@@ -16,6 +19,8 @@ def time_calls(call: Callable[[Input], Any], inputs: Sequence[Input], count: int
     gc.collect()
     gc.disable()
     try:
+        for index in range(UNTIMED):
+            call(inputs[index % len(inputs)])
         for index in range(count):
             value = inputs[index % len(inputs)]
             started = clock()
