@@ -8,7 +8,8 @@ const MOST_LINES: usize = 600;
 
 /// A file whose first line does not say what it owns.
 fn silent(source: &Source) -> Vec<Breach> {
-    let first = source.text.lines().next().unwrap_or_default();
+    // The system reads the line before it, where the file is a program.
+    let first = source.text.lines().find(|line| !line.starts_with("#!/")).unwrap_or_default();
     let says =
         |mark: &str| first.strip_prefix(mark).is_some_and(|text| !text.trim_matches(['"', ' ']).is_empty());
     let silent = (source.is(".rs") && !says("//!")) || (source.is(".py") && !says("\"\"\""));
@@ -47,6 +48,9 @@ fn a_silent_file_is_found() {
         found_in(silent, "a/b.py", "\"\"\"Owns it.\"\"\"\n") + found_in(silent, "a.rs", "//! Owns it.\n"),
         0
     );
+    let program = "#!/usr/bin/env python3\n\"\"\"Owns it.\"\"\"\n";
+    assert_eq!(found_in(silent, "a/b.py", program), 0);
+    assert_eq!(found_in(silent, "a/b.py", "#!/usr/bin/env python3\nimport os\n\"\"\"Late.\"\"\"\n"), 1);
     assert_eq!(found_in(silent, "a.md", "text"), 0);
 }
 
