@@ -71,6 +71,20 @@ fn a_study_of_our_own_engine_needs_no_python_and_goes_on_where_it_was() {
         assert!(folder.path().join("runs/small").join(file).exists(), "{file}");
     }
 
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |name: &str| {
+            let metadata = fs::metadata(folder.path().join("runs/small").join(name)).expect("is there");
+            metadata.permissions().mode()
+        };
+        assert_eq!(
+            mode("report.html"),
+            mode("records.jsonl"),
+            "reports can be read by whoever reads other files"
+        );
+    }
+
     let records =
         |folder: &Path| fs::read_to_string(folder.join("runs/small/records.jsonl")).expect("records");
     let before = records(folder.path());

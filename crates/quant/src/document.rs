@@ -68,7 +68,9 @@ pub trait Document: Serialize + DeserializeOwned {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+        // Made as any other file is: a temporary file of the library's own could be read by its owner alone.
+        let mut file =
+            tempfile::Builder::new().make_in(folder, |path| fs::File::create_new(path)).map_err(io)?;
         file.write_all(json.as_bytes()).map_err(io)?;
         file.persist(path).map_err(|error| io(error.error))?;
         Ok(())

@@ -235,7 +235,9 @@ pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let mut partial = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+    // Made as any other file is: a temporary file of the library's own could be read by its owner alone.
+    let mut partial =
+        tempfile::Builder::new().prefix(".partial-").make_in(folder, |path| fs::File::create_new(path))?;
     io::Write::write_all(&mut partial, content)?;
     partial.persist(path).map_err(|error| error.error)?;
     Ok(())
