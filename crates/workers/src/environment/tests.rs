@@ -208,7 +208,12 @@ fn cancelling_leaves_nothing() {
     setting.program("uv", UV);
     let specification = tiny(setting.wheel());
     let cancelled = AtomicBool::new(false);
-    let cancel = &mut |step: &Installing<'_>| cancelled.store(step.phase == Phase::Create, Ordering::Relaxed);
+    // Once set it stays set, as Ctrl-C does.
+    let cancel = &mut |step: &Installing<'_>| {
+        if step.phase == Phase::Create {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+    };
     let error = ensure_made(specification, &setting.host, cancel, &cancelled).expect_err("is cancelled");
     assert!(matches!(error, EnvironmentError::Cancelled { .. }), "{error}");
     assert_eq!(state_made(specification, &setting.host), State::Missing);
