@@ -230,13 +230,17 @@ impl Installation<'_> {
         Ok(Interpreter { program, python: marker.python, versions, own: false })
     }
 
-    /// Runs one step of the installer, with its output in the log.
+    /// Runs one step of the installer, with its output in the log. The step is announced before it begins.
     fn execute(
         &mut self,
         phase: Phase,
         step: &'static str,
         mut command: Command,
     ) -> Result<(), EnvironmentError> {
+        self.tell(phase, "");
+        if self.is_cancelled() {
+            return Err(EnvironmentError::Cancelled { title: self.specification.title });
+        }
         // A project's settings in the current folder must not reach the installer.
         command.current_dir(self.host.environments()).stdin(Stdio::null());
         for variable in ["PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"] {
