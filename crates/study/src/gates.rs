@@ -21,8 +21,8 @@ const ALLOWED: f64 = 1e-4;
 /// Training steps of the step gate.
 pub const STEPS: usize = 5;
 /// Rates of the steps: a drop after the third tells update rules apart that agree at a constant rate. They are the
-/// gate's own, because at the rates of a training five steps already amplify rounding (activations near zero that fall
-/// on different sides) beyond what a wrong rule would do.
+/// gate's own: at a training's rate of 0.1, frameworks with the same rule were seen to end up to 1.4e-4 apart, which is
+/// more than [`ALLOWED`] and would hide a wrong rule.
 const RATES: [f64; STEPS] = [0.01, 0.01, 0.01, 0.001, 0.001];
 /// Momentum and weight decay of the steps: a decay that is missing, or decoupled from the momentum, shows.
 const OPTIMIZER: (f64, f64) = (0.9, 0.05);

@@ -41,8 +41,8 @@ pub(crate) fn assemble(
     if cells.iter().any(is_short) {
         notes.push(format!(
             "TFMOT's activation ranges start at -6 and 6 and move by a thousandth each step: after the {steps} steps of \
-             this study's QAT they are still mostly where they began, which costs it accuracy. PyTorch's ranges start \
-             from the first batch."
+             this study's QAT they are still mostly where they began, which may cost it accuracy (this study does not test \
+             whether it does). PyTorch's ranges start from the first batch."
         ));
     }
     let failed = cells.iter().filter(|cell| cell.status == Status::Failed).count();
