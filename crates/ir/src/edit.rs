@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 use thiserror::Error;
 
 use crate::{
-    Graph, InferError, Node, NodeId, Op, Tensor, TensorType, Value, ValueId, VerifyError, infer, verify,
+    Graph, InferError, Node, NodeId, Op, Requantization, Tensor, TensorType, Value, ValueId, VerifyError,
+    infer, verify,
 };
 
 /// Why an edit was refused.
@@ -82,6 +83,7 @@ impl Renames {
 #[derive(Clone, Debug)]
 pub struct GraphEditor {
     name: String,
+    requantization: Requantization,
     values: Vec<Value>,
     nodes: Vec<Option<Node>>,
     inputs: Vec<ValueId>,
@@ -97,6 +99,7 @@ impl GraphEditor {
     pub fn new(name: impl Into<String>) -> Self {
         GraphEditor {
             name: name.into(),
+            requantization: Requantization::default(),
             values: Vec::new(),
             nodes: Vec::new(),
             inputs: Vec::new(),
@@ -112,6 +115,7 @@ impl GraphEditor {
     pub fn edit(graph: &Graph) -> Self {
         GraphEditor {
             name: graph.name.clone(),
+            requantization: graph.requantization,
             values: graph.values.clone(),
             nodes: graph.nodes.iter().cloned().map(Some).collect(),
             inputs: graph.inputs.clone(),
@@ -121,6 +125,11 @@ impl GraphEditor {
             node_names: graph.nodes.iter().map(|node| node.name.clone()).collect(),
             renames: Renames::default(),
         }
+    }
+
+    /// Sets how sums of integers become integers again.
+    pub fn set_requantization(&mut self, requantization: Requantization) {
+        self.requantization = requantization;
     }
 
     /// Declares an input of the graph.
@@ -157,11 +166,15 @@ impl GraphEditor {
             node: name.clone(),
             reason: format!("the output types of {op} cannot be inferred; they must be stated"),
         })?;
-        if types.len() != outputs.len() {
+        if types.len() < outputs.len() {
             return Err(EditError::Outputs {
                 graph: self.name.clone(),
                 node: name,
-                reason: format!("{op} has {} outputs, {} names were given", types.len(), outputs.len()),
+                reason: format!(
+                    "{op} has at most {} outputs, {} names were given",
+                    types.len(),
+                    outputs.len()
+                ),
             });
         }
         let typed = outputs.iter().zip(types).map(|(&name, ty)| (name.to_owned(), ty)).collect();
@@ -315,6 +328,7 @@ impl GraphEditor {
 
         let mut graph = Graph {
             name: self.name.clone(),
+            requantization: self.requantization,
             values: used.iter().map(|id| self.values[id.index()].clone()).collect(),
             nodes: Vec::with_capacity(nodes.len()),
             inputs: self.inputs.iter().map(|id| new_ids[id]).collect(),

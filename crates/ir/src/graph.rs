@@ -60,12 +60,24 @@ impl Node {
     }
 }
 
+/// How an operator between Dequantize and Quantize nodes is computed in integers. The rules differ in rounding, so that
+/// changing the rule of a graph changes its results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Requantization {
+    /// A 32-bit sum times an f32 multiplier, rounded half to even.
+    #[default]
+    OnnxRuntime,
+    /// The fixed-point arithmetic of TFLite's reference kernels.
+    TfLite,
+}
+
 /// A graph in static single assignment form: each value is defined once, and nodes stand in topological order.
 ///
 /// Graphs are made and changed by [`crate::GraphEditor`] alone, which keeps these invariants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     pub(crate) name: String,
+    pub(crate) requantization: Requantization,
     pub(crate) values: Vec<Value>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) inputs: Vec<ValueId>,
@@ -78,6 +90,11 @@ impl Graph {
     /// Name of the graph.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How sums of integers become integers again.
+    pub fn requantization(&self) -> Requantization {
+        self.requantization
     }
 
     /// All values; [`ValueId::index`] is the position.

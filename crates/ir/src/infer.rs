@@ -1,8 +1,11 @@
 //! Types of results from types of arguments: shape inference and the type rules of every operator.
 
+mod convolution;
+mod families;
+
 use thiserror::Error;
 
-use crate::{DType, Dim, Layout, Op, QuantizeLinear, Tensor, TensorType, Window};
+use crate::{DType, Dim, Layout, Op, PoolKind, QuantizeLinear, Tensor, TensorType, Window};
 
 /// An argument that breaks a rule of its operator.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -39,36 +42,10 @@ pub fn infer(
         Op::Conv(conv) => {
             let x = context.float(0)?;
             let weight = context.same_type(1, x)?;
-            let axes = conv.window.axes();
-            context.rank(0, x, axes + 2)?;
-            context.rank(1, weight, axes + 2)?;
-            if let Some(bias) = context.optional(2) {
+            if context.optional(2).is_some() {
                 context.same_type(2, x)?;
-                context.rank(2, bias, 1)?;
             }
-            let (Some(shape), Some(taps)) = (&x.shape, &weight.shape) else {
-                return Ok(Some(vec![TensorType::unranked(x.dtype)]));
-            };
-            let channels = &shape[conv.layout.channel_axis(shape.len())];
-            if let (Some(channels), Some(per_group)) = (channels.known(), taps[1].known())
-                && (conv.groups == 0 || per_group.checked_mul(conv.groups) != Some(channels))
-            {
-                let expected = format!("input channels = {} groups x {per_group} of the weight", conv.groups);
-                return context.error(expected, format!("{channels} input channels"));
-            }
-            if let (Some(bias), Some(out)) = (context.optional(2), taps[0].known())
-                && bias.known_shape().is_some_and(|shape| shape != [out])
-            {
-                return context.error(format!("a bias of shape [{out}]"), format!("{bias}"));
-            }
-            if taps[0].known().is_some_and(|out| conv.groups == 0 || out % conv.groups != 0) {
-                return context.error(
-                    format!("output channels in {} equal groups", conv.groups),
-                    format!("{}", taps[0]),
-                );
-            }
-            let spatial = slide(&context, &conv.window, conv.layout, shape, &taps[2..], false)?;
-            with_spatial(x.dtype, conv.layout, shape[0].clone(), taps[0].clone(), spatial)
+            convolution::forward(&context, conv, x, weight, x.dtype)?
         }
         Op::Pool(pool) => {
             let x = context.argument(0)?;
@@ -85,7 +62,12 @@ pub fn infer(
             let taps: Vec<Dim> = pool.kernel.iter().map(|&taps| Dim::Known(taps)).collect();
             let spatial = slide(&context, &pool.window, pool.layout, shape, &taps, pool.ceil)?;
             let channels = shape[pool.layout.channel_axis(shape.len())].clone();
-            with_spatial(x.dtype, pool.layout, shape[0].clone(), channels, spatial)
+            let pooled = with_spatial(x.dtype, pool.layout, shape[0].clone(), channels, spatial);
+            if pool.kind == PoolKind::Max {
+                let positions = TensorType { dtype: DType::I64, shape: pooled.shape.clone() };
+                return Ok(Some(vec![pooled, positions]));
+            }
+            pooled
         }
         Op::GlobalPool(_, layout) => {
             let x = context.argument(0)?;
@@ -121,31 +103,33 @@ pub fn infer(
             result
         }
         Op::MatMul => {
-            let a = context.float(0)?;
-            let b = context.same_type(1, a)?;
-            let (Some(a_shape), Some(b_shape)) = (&a.shape, &b.shape) else {
-                return Ok(Some(vec![TensorType::unranked(a.dtype)]));
-            };
-            if a_shape.len() < 2 || b_shape.len() < 2 {
-                return context.error("inputs of rank 2 or more", format!("{a} and {b}"));
-            }
-            let (a_batch, a_matrix) = a_shape.split_at(a_shape.len() - 2);
-            let (b_batch, b_matrix) = b_shape.split_at(b_shape.len() - 2);
-            context.inner(&a_matrix[1], &b_matrix[0])?;
-            let batch = broadcast(
-                &context,
-                &TensorType::new(a.dtype, a_batch.iter().cloned()),
-                &TensorType::new(a.dtype, b_batch.iter().cloned()),
-            )?;
-            let mut shape = batch.shape.unwrap_or_default();
-            shape.extend([a_matrix[0].clone(), b_matrix[1].clone()]);
-            TensorType::new(a.dtype, shape)
-        }
-        Op::Unary(_) | Op::Clip(_) => context.argument(0)?.clone(),
-        Op::Binary(..) => {
             let a = context.argument(0)?;
             let b = context.same_type(1, a)?;
-            broadcast(&context, a, b)?
+            matmul(&context, a, b, a.dtype)?
+        }
+        Op::Clip(_) => context.argument(0)?.clone(),
+        Op::Product(_)
+        | Op::Unary(_)
+        | Op::Binary(..)
+        | Op::Variadic(_)
+        | Op::Select(_)
+        | Op::Normalize(_)
+        | Op::Reduce(_)
+        | Op::Scanning(_)
+        | Op::Movement(_)
+        | Op::Indexing(_)
+        | Op::Creation(_)
+        | Op::Image(_)
+        | Op::Signal(_)
+        | Op::Recurrent(_)
+        | Op::Control(_) => return families::infer(&context, constants),
+        Op::ConvTranspose(conv) => convolution::transposed(&context, conv)?,
+        Op::ConvInteger(conv) => convolution::integer(&context, conv)?,
+        Op::DynamicQuantizeLinear => {
+            let x = context.float(0)?;
+            let scalar = |dtype| TensorType::new(dtype, [] as [Dim; 0]);
+            let quantized = TensorType { dtype: DType::U8, shape: x.shape.clone() };
+            return Ok(Some(vec![quantized, scalar(DType::F32), scalar(DType::U8)]));
         }
         Op::BatchNormalization(norm) => {
             let x = context.float(0)?;
@@ -365,6 +349,33 @@ fn broadcast(context: &Context<'_>, a: &TensorType, b: &TensorType) -> Result<Te
         });
     }
     Ok(TensorType::new(a.dtype, shape))
+}
+
+/// The type of a matrix product over the last two axes; a vector is a row on the left and a column on the right.
+fn matmul(
+    context: &Context<'_>,
+    a: &TensorType,
+    b: &TensorType,
+    dtype: DType,
+) -> Result<TensorType, InferError> {
+    let (Some(a_shape), Some(b_shape)) = (&a.shape, &b.shape) else {
+        return Ok(TensorType::unranked(dtype));
+    };
+    if a_shape.is_empty() || b_shape.is_empty() {
+        return context.error("inputs of rank 1 or more", format!("{a} and {b}"));
+    }
+    let (a_batch, a_matrix) = a_shape.split_at(a_shape.len().saturating_sub(2));
+    let (b_batch, b_matrix) = b_shape.split_at(b_shape.len().saturating_sub(2));
+    context.inner(&a_matrix[a_matrix.len() - 1], &b_matrix[0])?;
+    let batch = broadcast(
+        context,
+        &TensorType::new(dtype, a_batch.iter().cloned()),
+        &TensorType::new(dtype, b_batch.iter().cloned()),
+    )?;
+    let mut shape = batch.shape.unwrap_or_default();
+    shape.extend((a_matrix.len() == 2).then(|| a_matrix[0].clone()));
+    shape.extend(b_matrix.get(1).cloned());
+    Ok(TensorType::new(dtype, shape))
 }
 
 /// The product of extents, symbolic when one of them is or when the number overflows.

@@ -20,11 +20,13 @@ mod verify;
 pub use attribute::{Attribute, Attributes};
 pub use dtype::DType;
 pub use edit::{EditError, Fate, GraphEditor, Renames};
-pub use graph::{Graph, Model, Node, NodeId, Value, ValueId};
+pub use graph::{Graph, Model, Node, NodeId, Requantization, Value, ValueId};
 pub use infer::{InferError, infer};
 pub use op::{
-    Activation, BatchNormalization, BinaryKind, Clip, Conv, DequantizeLinear, Gemm, Layout, Op, Opaque, Pool,
-    PoolKind, QuantizeLinear, UnaryKind, Window,
+    Activation, BatchNormalization, BinaryKind, Clip, Control, Conv, ConvTranspose, Creation,
+    DequantizeLinear, Gemm, Image, Indexing, Layout, Movement, Normalize, Op, Opaque, Pool, PoolKind,
+    Product, QuantizeLinear, Recurrent, Reduce, Scanning, Select, Signal, Subgraph, UnaryKind, VariadicKind,
+    Window,
 };
 pub use quant_params::QuantParams;
 pub use tensor::{Element, Tensor, TensorError};

@@ -3,24 +3,50 @@
 //! Names and attributes follow the ONNX operator pages (<https://onnx.ai/onnx/operators/>) unless said otherwise.
 
 mod attributes;
+mod family;
+
+mod compound;
+mod elementwise;
+mod movement;
+mod reduction;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
+pub use compound::{Control, Image, Product, Recurrent, Signal};
+pub use elementwise::{BinaryKind, Select, UnaryKind, VariadicKind};
+pub use family::Subgraph;
+pub use movement::{Creation, Indexing, Movement};
+pub use reduction::{Normalize, Reduce, Scanning};
+
 use crate::{Attributes, DType};
+use family::Family;
 
 /// What a node computes. Inputs and outputs are in the order of the ONNX operator of the same name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// Convolution: inputs `x`, `weight`, optional `bias`.
     Conv(Conv),
+    /// Transposed convolution: inputs `x`, `weight` `[input channels, output channels / groups, spatial...]`,
+    /// optional `bias`.
+    ConvTranspose(ConvTranspose),
+    /// Convolution of 8-bit integers: inputs `x`, `weight`, optional zero points of both; i32 sums.
+    ConvInteger(Conv),
     /// `activation(alpha * op(a) op(b) + beta * c)`: inputs `a` and `b` of rank 2, optional `c`.
     Gemm(Gemm),
     /// Matrix product over the last two axes, broadcast over the rest: inputs `a`, `b`.
     MatMul,
+    /// Products with other rules.
+    Product(Product),
     /// Elementwise function of one input.
     Unary(UnaryKind),
     /// Elementwise function of two inputs with numpy broadcasting, then an activation.
     Binary(BinaryKind, Activation),
+    /// Elementwise function of any number of inputs with numpy broadcasting.
+    Variadic(VariadicKind),
+    /// Elementwise conversions and choices.
+    Select(Select),
     /// Elementwise limit: the bounds are attributes here; ONNX gives them as constant inputs.
     Clip(Clip),
     /// Sliding-window pooling over the spatial axes.
@@ -29,6 +55,12 @@ pub enum Op {
     GlobalPool(PoolKind, Layout),
     /// Batch normalization with stored statistics: inputs `x`, `scale`, `bias`, `mean`, `variance`.
     BatchNormalization(BatchNormalization),
+    /// Other normalizations.
+    Normalize(Normalize),
+    /// Reductions over axes.
+    Reduce(Reduce),
+    /// Softmax, cumulative sums, positions of extremes: along one axis.
+    Scanning(Scanning),
     /// Inputs `data` and `shape` (i64): 0 copies an extent, one -1 takes the rest.
     Reshape,
     /// To rank 2: the axes before `axis`, and the rest.
@@ -41,10 +73,26 @@ pub enum Op {
         /// Each input axis once.
         permutation: Vec<usize>,
     },
+    /// Other movements of elements.
+    Movement(Movement),
+    /// Reading and writing by position.
+    Indexing(Indexing),
+    /// Results about shapes, or made from numbers alone.
+    Creation(Creation),
+    /// Operators on images.
+    Image(Image),
+    /// Transforms of signals.
+    Signal(Signal),
+    /// Recurrent layers.
+    Recurrent(Recurrent),
+    /// Operators that run subgraphs.
+    Control(Control),
     /// `saturate(round_half_even(x / scale) + zero_point)`: inputs `x`, `scale`, optional `zero_point`.
     QuantizeLinear(QuantizeLinear),
     /// `scale * (x - zero_point)`: inputs `x`, `scale`, optional `zero_point`.
     DequantizeLinear(DequantizeLinear),
+    /// Quantization of a tensor by its own range with 0: outputs u8 data, f32 scale, u8 zero point.
+    DynamicQuantizeLinear,
     /// An operator kept as read: it can be written back, and is refused by name when asked to run.
     Opaque(Opaque),
 }
@@ -158,6 +206,33 @@ pub struct Conv {
     pub activation: Activation,
 }
 
+/// Attributes of a transposed convolution. An output extent is
+/// `stride * (extent - 1) + output_padding + dilation * (kernel - 1) + 1 - pads`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvTranspose {
+    /// Number of groups; both channel counts are multiples of it.
+    pub groups: usize,
+    /// Strides, dilations and pads (which are cut off the result).
+    pub window: Window,
+    /// Elements added at the end of each spatial axis.
+    pub output_padding: Vec<usize>,
+    /// Where the channels of data stand.
+    pub layout: Layout,
+    /// What is applied to the sum.
+    pub activation: Activation,
+}
+
+impl ConvTranspose {
+    /// Extent of a spatial axis of the result, from the input's and the number of taps; `None` when nothing is left.
+    pub fn output_extent(&self, axis: usize, extent: usize, kernel: usize) -> Option<usize> {
+        let window = &self.window;
+        let steps = extent.checked_sub(1)?.checked_mul(window.strides[axis])?;
+        let reach = window.dilations[axis].checked_mul(kernel.checked_sub(1)?)?.checked_add(1)?;
+        let whole = steps.checked_add(self.output_padding[axis])?.checked_add(reach)?;
+        whole.checked_sub(window.pads_begin[axis].checked_add(window.pads_end[axis])?)
+    }
+}
+
 /// Attributes of a general matrix product.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gemm {
@@ -173,25 +248,6 @@ pub struct Gemm {
     pub activation: Activation,
 }
 
-/// Functions of one input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum UnaryKind {
-    /// The input itself.
-    Identity,
-    /// `max(x, 0)`.
-    Relu,
-}
-
-/// Functions of two inputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // The names are the documentation.
-pub enum BinaryKind {
-    Add,
-    Sub,
-    Mul,
-    Div,
-}
-
 /// How a window is reduced to one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
@@ -201,6 +257,11 @@ pub enum PoolKind {
     Average {
         /// Whether padding counts as zeros.
         count_include_pad: bool,
+    },
+    /// The `p`-norm of the elements.
+    Lp {
+        /// At least 1.
+        p: usize,
     },
 }
 
@@ -215,6 +276,9 @@ pub struct Pool {
     pub window: Window,
     /// Whether the output extent is rounded up.
     pub ceil: bool,
+    /// Whether positions of maxima, the optional second output of max pooling, count with the last spatial axis
+    /// outermost.
+    pub column_major: bool,
     /// Where the channels of data stand.
     pub layout: Layout,
 }
@@ -269,25 +333,39 @@ impl Op {
     pub fn name(&self) -> &str {
         match self {
             Op::Conv(_) => "Conv",
+            Op::ConvTranspose(_) => "ConvTranspose",
+            Op::ConvInteger(_) => "ConvInteger",
             Op::Gemm(_) => "Gemm",
             Op::MatMul => "MatMul",
-            Op::Unary(UnaryKind::Identity) => "Identity",
-            Op::Unary(UnaryKind::Relu) => "Relu",
-            Op::Binary(BinaryKind::Add, _) => "Add",
-            Op::Binary(BinaryKind::Sub, _) => "Sub",
-            Op::Binary(BinaryKind::Mul, _) => "Mul",
-            Op::Binary(BinaryKind::Div, _) => "Div",
+            Op::Product(product) => product.name(),
+            Op::Unary(kind) => kind.name(),
+            Op::Binary(kind, _) => kind.name(),
+            Op::Variadic(kind) => kind.name(),
+            Op::Select(select) => select.name(),
             Op::Clip(_) => "Clip",
             Op::Pool(Pool { kind: PoolKind::Max, .. }) => "MaxPool",
             Op::Pool(Pool { kind: PoolKind::Average { .. }, .. }) => "AveragePool",
+            Op::Pool(Pool { kind: PoolKind::Lp { .. }, .. }) => "LpPool",
+            Op::GlobalPool(PoolKind::Lp { .. }, _) => "GlobalLpPool",
             Op::GlobalPool(PoolKind::Max, _) => "GlobalMaxPool",
             Op::GlobalPool(PoolKind::Average { .. }, _) => "GlobalAveragePool",
             Op::BatchNormalization(_) => "BatchNormalization",
+            Op::Normalize(normalize) => normalize.name(),
+            Op::Reduce(reduce) => reduce.name(),
+            Op::Scanning(scanning) => scanning.name(),
             Op::Reshape => "Reshape",
             Op::Flatten { .. } => "Flatten",
             Op::Transpose { .. } => "Transpose",
+            Op::Movement(movement) => movement.name(),
+            Op::Indexing(indexing) => indexing.name(),
+            Op::Creation(creation) => creation.name(),
+            Op::Image(image) => image.name(),
+            Op::Signal(signal) => signal.name(),
+            Op::Recurrent(recurrent) => recurrent.name(),
+            Op::Control(control) => control.name(),
             Op::QuantizeLinear(_) => "QuantizeLinear",
             Op::DequantizeLinear(_) => "DequantizeLinear",
+            Op::DynamicQuantizeLinear => "DynamicQuantizeLinear",
             Op::Opaque(opaque) => &opaque.op_type,
         }
     }
@@ -295,15 +373,35 @@ impl Op {
     /// Smallest and largest number of inputs; those past the smallest may be absent.
     pub fn input_arity(&self) -> (usize, usize) {
         match self {
-            Op::Unary(_)
-            | Op::Clip(_)
+            Op::Clip(_)
             | Op::Pool(_)
             | Op::GlobalPool(..)
             | Op::Flatten { .. }
-            | Op::Transpose { .. } => (1, 1),
-            Op::MatMul | Op::Binary(..) | Op::Reshape => (2, 2),
-            Op::Conv(_) | Op::Gemm(_) | Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => (2, 3),
+            | Op::Transpose { .. }
+            | Op::DynamicQuantizeLinear => (1, 1),
+            Op::MatMul | Op::Reshape => (2, 2),
+            Op::Conv(_)
+            | Op::ConvTranspose(_)
+            | Op::Gemm(_)
+            | Op::QuantizeLinear(_)
+            | Op::DequantizeLinear(_) => (2, 3),
+            Op::ConvInteger(_) => (2, 4),
             Op::BatchNormalization(_) => (5, 5),
+            Op::Product(product) => product.input_arity(),
+            Op::Unary(kind) => kind.input_arity(),
+            Op::Binary(kind, _) => kind.input_arity(),
+            Op::Variadic(kind) => kind.input_arity(),
+            Op::Select(select) => select.input_arity(),
+            Op::Normalize(normalize) => normalize.input_arity(),
+            Op::Reduce(reduce) => reduce.input_arity(),
+            Op::Scanning(scanning) => scanning.input_arity(),
+            Op::Movement(movement) => movement.input_arity(),
+            Op::Indexing(indexing) => indexing.input_arity(),
+            Op::Creation(creation) => creation.input_arity(),
+            Op::Image(image) => image.input_arity(),
+            Op::Signal(signal) => signal.input_arity(),
+            Op::Recurrent(recurrent) => recurrent.input_arity(),
+            Op::Control(control) => control.input_arity(),
             Op::Opaque(_) => (0, usize::MAX),
         }
     }
@@ -312,19 +410,35 @@ impl Op {
     pub fn activation(&self) -> Activation {
         match self {
             Op::Conv(conv) => conv.activation,
+            Op::ConvTranspose(conv) => conv.activation,
             Op::Gemm(gemm) => gemm.activation,
             Op::Binary(_, activation) => *activation,
-            Op::MatMul
+            Op::ConvInteger(_)
+            | Op::MatMul
+            | Op::Product(_)
             | Op::Unary(_)
+            | Op::Variadic(_)
+            | Op::Select(_)
             | Op::Clip(_)
             | Op::Pool(_)
             | Op::GlobalPool(..)
             | Op::BatchNormalization(_)
+            | Op::Normalize(_)
+            | Op::Reduce(_)
+            | Op::Scanning(_)
             | Op::Reshape
             | Op::Flatten { .. }
             | Op::Transpose { .. }
+            | Op::Movement(_)
+            | Op::Indexing(_)
+            | Op::Creation(_)
+            | Op::Image(_)
+            | Op::Signal(_)
+            | Op::Recurrent(_)
+            | Op::Control(_)
             | Op::QuantizeLinear(_)
             | Op::DequantizeLinear(_)
+            | Op::DynamicQuantizeLinear
             | Op::Opaque(_) => Activation::None,
         }
     }
@@ -333,19 +447,35 @@ impl Op {
     pub fn with_activation(&self, activation: Activation) -> Option<Op> {
         match self {
             Op::Conv(conv) => Some(Op::Conv(Conv { activation, ..conv.clone() })),
+            Op::ConvTranspose(conv) => Some(Op::ConvTranspose(ConvTranspose { activation, ..conv.clone() })),
             Op::Gemm(gemm) => Some(Op::Gemm(Gemm { activation, ..*gemm })),
-            Op::Binary(kind, _) => Some(Op::Binary(*kind, activation)),
-            Op::MatMul
+            Op::Binary(kind, _) => Some(Op::Binary(kind.clone(), activation)),
+            Op::ConvInteger(_)
+            | Op::MatMul
+            | Op::Product(_)
             | Op::Unary(_)
+            | Op::Variadic(_)
+            | Op::Select(_)
             | Op::Clip(_)
             | Op::Pool(_)
             | Op::GlobalPool(..)
             | Op::BatchNormalization(_)
+            | Op::Normalize(_)
+            | Op::Reduce(_)
+            | Op::Scanning(_)
             | Op::Reshape
             | Op::Flatten { .. }
             | Op::Transpose { .. }
+            | Op::Movement(_)
+            | Op::Indexing(_)
+            | Op::Creation(_)
+            | Op::Image(_)
+            | Op::Signal(_)
+            | Op::Recurrent(_)
+            | Op::Control(_)
             | Op::QuantizeLinear(_)
             | Op::DequantizeLinear(_)
+            | Op::DynamicQuantizeLinear
             | Op::Opaque(_) => None,
         }
     }
@@ -367,26 +497,5 @@ impl Op {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Window;
-
-    #[test]
-    fn extents_of_the_resnet_stem() {
-        let window = Window::uniform(2, 2, 3);
-        assert_eq!(window.output_extent(0, 32, 7, false), Some(16));
-        assert_eq!(Window::uniform(2, 2, 1).output_extent(0, 16, 3, false), Some(8));
-        assert_eq!(Window::uniform(1, 1, 0).output_extent(0, 2, 3, false), None);
-    }
-
-    // The formula of the ONNX MaxPool page, where a window may not begin in the padding after the data.
-    #[test]
-    fn rounding_up_drops_a_window_that_begins_in_the_padding() {
-        let window = Window { strides: vec![2], dilations: vec![1], pads_begin: vec![0], pads_end: vec![1] };
-        assert_eq!(window.output_extent(0, 4, 2, true), Some(2));
-        assert_eq!(Window::uniform(1, 2, 0).output_extent(0, 5, 2, true), Some(3));
     }
 }

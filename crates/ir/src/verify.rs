@@ -59,8 +59,8 @@ pub enum VerifyError {
         /// The type of what defines it.
         found: String,
     },
-    /// A node has another number of outputs than its operator.
-    #[error("graph `{graph}`, node `{node}`: {op} has {expected} outputs, found {found}")]
+    /// A node has more outputs than its operator.
+    #[error("graph `{graph}`, node `{node}`: {op} has at most {expected} outputs, found {found}")]
     OutputCount {
         /// Name of the graph.
         graph: String,
@@ -124,7 +124,7 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
             VerifyError::Operator { graph: name(), node: node.name.clone(), error: Box::new(error) }
         })?;
         if let Some(types) = inferred {
-            if types.len() != node.outputs.len() {
+            if types.len() < node.outputs.len() {
                 return Err(VerifyError::OutputCount {
                     graph: name(),
                     node: node.name.clone(),

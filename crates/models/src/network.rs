@@ -84,8 +84,14 @@ impl Network {
     /// Max pooling of 3x3 taps with stride 2 and padding 1.
     pub fn max_pool(&mut self, name: &str, x: ValueId) -> Result<ValueId, EditError> {
         let window = Window::uniform(2, 2, 1);
-        let pool =
-            Pool { kind: PoolKind::Max, kernel: vec![3, 3], window, ceil: false, layout: Layout::Nchw };
+        let pool = Pool {
+            kind: PoolKind::Max,
+            kernel: vec![3, 3],
+            window,
+            ceil: false,
+            column_major: false,
+            layout: Layout::Nchw,
+        };
         self.editor.add(name, Op::Pool(pool), &[x])
     }
 

@@ -90,6 +90,22 @@ fn handed_on(graph: &Graph, node: &Node) -> Option<ValueId> {
         | Op::BatchNormalization(_)
         | Op::QuantizeLinear(_)
         | Op::DequantizeLinear(_)
+        | Op::ConvTranspose(_)
+        | Op::ConvInteger(_)
+        | Op::Product(_)
+        | Op::Variadic(_)
+        | Op::Select(_)
+        | Op::Normalize(_)
+        | Op::Reduce(_)
+        | Op::Scanning(_)
+        | Op::Movement(_)
+        | Op::Indexing(_)
+        | Op::Creation(_)
+        | Op::Image(_)
+        | Op::Signal(_)
+        | Op::Recurrent(_)
+        | Op::Control(_)
+        | Op::DynamicQuantizeLinear
         | Op::Opaque(_) => false,
     };
     same.then_some(input)

@@ -66,7 +66,14 @@ fn spatial() -> Model {
     let window =
         Window { strides: vec![2, 1], dilations: vec![1, 2], pads_begin: vec![1, 0], pads_end: vec![0, 1] };
     let pool = |kind, ceil| {
-        Op::Pool(Pool { kind, kernel: vec![3, 2], window: window.clone(), ceil, layout: Layout::Nchw })
+        Op::Pool(Pool {
+            kind,
+            kernel: vec![3, 2],
+            window: window.clone(),
+            ceil,
+            column_major: false,
+            layout: Layout::Nchw,
+        })
     };
     let max = editor.add("max", pool(PoolKind::Max, true), &[y]).unwrap();
     let mean =
@@ -84,7 +91,7 @@ fn elementwise() -> Model {
     let b = editor.add_input("b", TensorType::new(DType::F32, [3usize])).unwrap();
     let mut last = editor.add("same", Op::Unary(UnaryKind::Identity), &[a]).unwrap();
     for kind in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div] {
-        let op = Op::Binary(kind, Activation::None);
+        let op = Op::Binary(kind.clone(), Activation::None);
         let name = format!("binary {kind:?}");
         last = editor.add(&name, op, &[last, b]).unwrap();
     }

@@ -51,6 +51,7 @@ fn pooling_and_flattening() {
         kernel: vec![3, 3],
         window: Window::uniform(2, 2, 1),
         ceil: false,
+        column_major: false,
         layout: Layout::Nchw,
     });
     assert_eq!(one(&pool, &[&f32(&["N", "64", "16", "16"])]).unwrap(), "f32[N, 64, 8, 8]");

@@ -1,8 +1,10 @@
 //! Operators as names with untyped attributes and back: the one table behind the text form.
 
+use super::family::{Family, Field};
 use super::{
-    Activation, BatchNormalization, BinaryKind, Clip, Conv, DequantizeLinear, Gemm, Layout, Op, Opaque, Pool,
-    PoolKind, QuantizeLinear, UnaryKind, Window,
+    Activation, BatchNormalization, BinaryKind, Clip, Control, Conv, ConvTranspose, Creation,
+    DequantizeLinear, Gemm, Image, Indexing, Layout, Movement, Normalize, Op, Opaque, Pool, PoolKind,
+    Product, QuantizeLinear, Recurrent, Reduce, Scanning, Select, Signal, UnaryKind, VariadicKind, Window,
 };
 use crate::{Attribute, Attributes, DType};
 
@@ -12,9 +14,18 @@ const OPAQUE_DOMAIN: &str = "opaque_domain";
 pub(super) fn of(op: &Op) -> Attributes {
     let mut out = Writer(Attributes::new());
     match op {
-        Op::Conv(conv) => {
+        Op::Conv(conv) | Op::ConvInteger(conv) => {
             out.int_unless("groups", conv.groups as i64, 1);
             out.window(&conv.window);
+            out.layout(conv.layout);
+            out.activation(conv.activation);
+        }
+        Op::ConvTranspose(conv) => {
+            out.int_unless("groups", conv.groups as i64, 1);
+            out.window(&conv.window);
+            if conv.output_padding.iter().any(|&padding| padding != 0) {
+                out.ints("output_padding", &conv.output_padding);
+            }
             out.layout(conv.layout);
             out.activation(conv.activation);
         }
@@ -25,12 +36,30 @@ pub(super) fn of(op: &Op) -> Attributes {
             out.int_unless("transpose_b", gemm.transpose_b.into(), 0);
             out.activation(gemm.activation);
         }
-        Op::Binary(_, activation) => out.activation(*activation),
+        Op::Binary(kind, activation) => {
+            kind.write(&mut out);
+            out.activation(*activation);
+        }
+        Op::Product(family) => family.write(&mut out),
+        Op::Unary(family) => family.write(&mut out),
+        Op::Variadic(family) => family.write(&mut out),
+        Op::Select(family) => family.write(&mut out),
+        Op::Normalize(family) => family.write(&mut out),
+        Op::Reduce(family) => family.write(&mut out),
+        Op::Scanning(family) => family.write(&mut out),
+        Op::Movement(family) => family.write(&mut out),
+        Op::Indexing(family) => family.write(&mut out),
+        Op::Creation(family) => family.write(&mut out),
+        Op::Image(family) => family.write(&mut out),
+        Op::Signal(family) => family.write(&mut out),
+        Op::Recurrent(family) => family.write(&mut out),
+        Op::Control(family) => family.write(&mut out),
         Op::Clip(clip) => out.clip(*clip),
         Op::Pool(pool) => {
             out.ints("kernel", &pool.kernel);
             out.window(&pool.window);
             out.int_unless("ceil", pool.ceil.into(), 0);
+            out.int_unless("column_major", pool.column_major.into(), 0);
             out.pool_kind(pool.kind);
             out.layout(pool.layout);
         }
@@ -55,7 +84,7 @@ pub(super) fn of(op: &Op) -> Attributes {
             out.int_unless("axis", dequantize.axis, 1);
             out.int_unless("block_size", dequantize.block_size as i64, 0);
         }
-        Op::MatMul | Op::Unary(_) | Op::Reshape => {}
+        Op::MatMul | Op::Reshape | Op::DynamicQuantizeLinear => {}
         Op::Opaque(opaque) => {
             out.set(OPAQUE_DOMAIN, Attribute::String(opaque.domain.clone().into_bytes()));
             out.0.extend(opaque.attributes.clone());
@@ -76,12 +105,22 @@ pub(super) fn parse(name: &str, attributes: Attributes) -> Result<Op, String> {
     }
     let mut read = Reader { op: name, attributes };
     let op = match name {
-        "Conv" => Op::Conv(Conv {
-            groups: read.size("groups", Some(1))?,
-            window: read.window()?,
-            layout: read.layout()?,
-            activation: read.activation()?,
-        }),
+        "Conv" => Op::Conv(read.conv()?),
+        "ConvInteger" => Op::ConvInteger(read.conv()?),
+        "ConvTranspose" => {
+            let window = read.window()?;
+            let output_padding = match read.attributes.contains_key("output_padding") {
+                true => read.sizes("output_padding")?,
+                false => vec![0; window.axes()],
+            };
+            Op::ConvTranspose(ConvTranspose {
+                groups: read.size("groups", Some(1))?,
+                window,
+                output_padding,
+                layout: read.layout()?,
+                activation: read.activation()?,
+            })
+        }
         "Gemm" => Op::Gemm(Gemm {
             alpha: read.float("alpha", Some(1.0))?,
             beta: read.float("beta", Some(1.0))?,
@@ -90,22 +129,17 @@ pub(super) fn parse(name: &str, attributes: Attributes) -> Result<Op, String> {
             activation: read.activation()?,
         }),
         "MatMul" => Op::MatMul,
-        "Identity" => Op::Unary(UnaryKind::Identity),
-        "Relu" => Op::Unary(UnaryKind::Relu),
-        "Add" => Op::Binary(BinaryKind::Add, read.activation()?),
-        "Sub" => Op::Binary(BinaryKind::Sub, read.activation()?),
-        "Mul" => Op::Binary(BinaryKind::Mul, read.activation()?),
-        "Div" => Op::Binary(BinaryKind::Div, read.activation()?),
         "Clip" => Op::Clip(read.clip()?),
-        "MaxPool" | "AveragePool" => Op::Pool(Pool {
-            kind: read.pool_kind(name == "MaxPool")?,
+        "MaxPool" | "AveragePool" | "LpPool" => Op::Pool(Pool {
+            kind: read.pool_kind(name)?,
             kernel: read.sizes("kernel")?,
             window: read.window()?,
             ceil: read.flag("ceil", false)?,
+            column_major: read.flag("column_major", false)?,
             layout: read.layout()?,
         }),
-        "GlobalMaxPool" | "GlobalAveragePool" => {
-            Op::GlobalPool(read.pool_kind(name == "GlobalMaxPool")?, read.layout()?)
+        "GlobalMaxPool" | "GlobalAveragePool" | "GlobalLpPool" => {
+            Op::GlobalPool(read.pool_kind(name)?, read.layout()?)
         }
         "BatchNormalization" => Op::BatchNormalization(BatchNormalization {
             epsilon: read.float("epsilon", Some(1e-5))?,
@@ -125,11 +159,15 @@ pub(super) fn parse(name: &str, attributes: Attributes) -> Result<Op, String> {
             axis: read.int("axis", Some(1))?,
             block_size: read.size("block_size", Some(0))?,
         }),
-        _ => {
-            return Err(format!(
-                "`{name}` is not an operator; one that is kept as read needs the attribute `{OPAQUE_DOMAIN}`"
-            ));
-        }
+        "DynamicQuantizeLinear" => Op::DynamicQuantizeLinear,
+        _ => match of_family(name, &mut read) {
+            Some(op) => op?,
+            None => {
+                return Err(format!(
+                    "`{name}` is not an operator; one that is kept as read needs the attribute `{OPAQUE_DOMAIN}`"
+                ));
+            }
+        },
     };
     match read.attributes.keys().next() {
         Some(unknown) => Err(format!("{name} has no attribute `{unknown}`")),
@@ -137,9 +175,60 @@ pub(super) fn parse(name: &str, attributes: Attributes) -> Result<Op, String> {
     }
 }
 
-struct Writer(Attributes);
+macro_rules! family_to_op {
+    ($($family:ident => $variant:ident),*) => {
+        $( impl From<$family> for Op {
+            fn from(family: $family) -> Op {
+                Op::$variant(family)
+            }
+        } )*
+    };
+}
+family_to_op!(
+    UnaryKind => Unary, VariadicKind => Variadic, Select => Select, Product => Product, Normalize => Normalize,
+    Reduce => Reduce, Scanning => Scanning, Movement => Movement, Indexing => Indexing, Creation => Creation,
+    Image => Image, Signal => Signal, Recurrent => Recurrent, Control => Control
+);
+
+/// The operator of that name in whichever family has it.
+fn of_family(name: &str, read: &mut Reader<'_>) -> Option<Result<Op, String>> {
+    macro_rules! try_families {
+        ($($family:ident),*) => {
+            $( if let Some(found) = $family::read(name, read) { return Some(found.map(Op::from)); } )*
+        };
+    }
+    try_families!(
+        UnaryKind,
+        VariadicKind,
+        Select,
+        Product,
+        Normalize,
+        Reduce,
+        Scanning,
+        Movement,
+        Indexing,
+        Creation,
+        Image,
+        Signal,
+        Recurrent,
+        Control
+    );
+    let kind = BinaryKind::read(name, read)?;
+    Some(kind.and_then(|kind| Ok(Op::Binary(kind, read.activation()?))))
+}
+
+pub(super) struct Writer(Attributes);
 
 impl Writer {
+    /// An attribute of a family, unless it is at its default.
+    pub(super) fn field<T: Field>(&mut self, name: &str, value: &T, default: &T) {
+        if value != default
+            && let Some(attribute) = value.to_attribute()
+        {
+            self.set(name, attribute);
+        }
+    }
+
     fn set(&mut self, name: &str, value: Attribute) {
         self.0.insert(name.to_owned(), value);
     }
@@ -199,16 +288,34 @@ impl Writer {
             PoolKind::Average { count_include_pad } => {
                 self.int_unless("count_include_pad", count_include_pad.into(), 0);
             }
+            PoolKind::Lp { p } => self.int_unless("p", p as i64, 2),
         }
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     op: &'a str,
     attributes: Attributes,
 }
 
 impl Reader<'_> {
+    /// An attribute of a family.
+    pub(super) fn field<T: Field>(&mut self, name: &str, default: T) -> Result<T, String> {
+        match self.take(name) {
+            None => Ok(default),
+            Some(attribute) => T::of_attribute(attribute).or_else(|expected| self.wrong(name, expected)),
+        }
+    }
+
+    fn conv(&mut self) -> Result<Conv, String> {
+        Ok(Conv {
+            groups: self.size("groups", Some(1))?,
+            window: self.window()?,
+            layout: self.layout()?,
+            activation: self.activation()?,
+        })
+    }
+
     fn take(&mut self, name: &str) -> Option<Attribute> {
         self.attributes.shift_remove(name)
     }
@@ -308,10 +415,11 @@ impl Reader<'_> {
         }
     }
 
-    fn pool_kind(&mut self, max: bool) -> Result<PoolKind, String> {
-        if max {
-            return Ok(PoolKind::Max);
-        }
-        Ok(PoolKind::Average { count_include_pad: self.flag("count_include_pad", false)? })
+    fn pool_kind(&mut self, name: &str) -> Result<PoolKind, String> {
+        Ok(match name {
+            "MaxPool" | "GlobalMaxPool" => PoolKind::Max,
+            "LpPool" | "GlobalLpPool" => PoolKind::Lp { p: self.size("p", Some(2))? },
+            _ => PoolKind::Average { count_include_pad: self.flag("count_include_pad", false)? },
+        })
     }
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::lexer::{Placed, Token, tokens};
-use crate::{Attribute, Attributes, DType, Dim, Graph, GraphEditor, Op, Tensor, TensorType, ValueId};
+use crate::{
+    Attribute, Attributes, DType, Dim, Graph, GraphEditor, Op, Requantization, Tensor, TensorType, ValueId,
+};
 
 /// Where a text stops being a graph.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -145,8 +147,15 @@ impl Parser {
         let mut editor = GraphEditor::new(self.name()?);
         self.sign('{')?;
         while !self.at_sign('}') {
-            let expected = "`input`, `const`, `node`, `output` or `}`";
+            let expected = "`requantize`, `input`, `const`, `node`, `output` or `}`";
             match self.word(expected)?.as_str() {
+                "requantize" => match self.word("`tflite`")?.as_str() {
+                    "tflite" => editor.set_requantization(Requantization::TfLite),
+                    _ => {
+                        self.at -= 1;
+                        return self.fail("`tflite`");
+                    }
+                },
                 "input" => {
                     let (name, ty) = self.typed_name()?;
                     let added = editor.add_input(name, ty).map(drop);

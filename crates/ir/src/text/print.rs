@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::{Attribute, DType, Dim, Graph, Tensor, TensorType, ValueId};
+use crate::{Attribute, DType, Dim, Graph, Requantization, Tensor, TensorType, ValueId};
 
 /// How much of the constants is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub fn to_text(graph: &Graph, constants: Constants) -> String {
 /// Those of the writer.
 pub fn write(out: &mut dyn fmt::Write, graph: &Graph, constants: Constants) -> fmt::Result {
     writeln!(out, "graph {} {{", Name(graph.name()))?;
+    if graph.requantization() == Requantization::TfLite {
+        out.write_str("  requantize tflite\n")?;
+    }
     for &id in graph.inputs() {
         writeln!(out, "  input {}", typed(graph, id))?;
     }

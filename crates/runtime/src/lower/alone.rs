@@ -31,7 +31,7 @@ pub(super) fn emit(
         Op::Unary(UnaryKind::Identity) => unit.rename(emitter),
         Op::Unary(UnaryKind::Relu) => unit.clip(emitter, geometry::range(Activation::Relu)),
         Op::Clip(clip) => unit.clip(emitter, [clip.min, clip.max]),
-        Op::Binary(kind, _) => unit.binary(emitter, *kind),
+        Op::Binary(kind, _) => unit.binary(emitter, kind),
         Op::Pool(pool) => unit.pool(emitter, pool),
         Op::GlobalPool(kind, layout) => unit.global_pool(emitter, *kind, *layout),
         Op::BatchNormalization(norm) => unit.normalization(emitter, norm),
@@ -41,6 +41,25 @@ pub(super) fn emit(
             unit.quantize(emitter, quantize.axis, quantize.block_size, quantize.dtype)
         }
         Op::DequantizeLinear(dequantize) => unit.dequantize(emitter, dequantize.axis, dequantize.block_size),
+        Op::Unary(_)
+        | Op::ConvTranspose(_)
+        | Op::ConvInteger(_)
+        | Op::Product(_)
+        | Op::Variadic(_)
+        | Op::Select(_)
+        | Op::Normalize(_)
+        | Op::Reduce(_)
+        | Op::Scanning(_)
+        | Op::Movement(_)
+        | Op::Indexing(_)
+        | Op::Creation(_)
+        | Op::Image(_)
+        | Op::Signal(_)
+        | Op::Recurrent(_)
+        | Op::Control(_)
+        | Op::DynamicQuantizeLinear => {
+            Err(emitter.scope.unsupported(node, "no kernel that a plan can call", "operators of `planned`"))
+        }
         Op::Opaque(opaque) => {
             let name = match opaque.domain.as_str() {
                 "" => opaque.op_type.clone(),
@@ -98,7 +117,7 @@ impl Unit<'_> {
         self.step(emitter, FloatKernel::Clip { range }, [Some(operand), None], order)
     }
 
-    fn binary(&self, emitter: &mut Emitter<'_>, kind: BinaryKind) -> Result<(), Error> {
+    fn binary(&self, emitter: &mut Emitter<'_>, kind: &BinaryKind) -> Result<(), Error> {
         let scope = emitter.scope;
         let operands = [scope.input(self.node, 0)?, scope.input(self.node, 1)?];
         let rank = scope.shape(self.output).len();
@@ -128,6 +147,10 @@ impl Unit<'_> {
             BinaryKind::Sub => Binary::Sub,
             BinaryKind::Mul => Binary::Mul,
             BinaryKind::Div => Binary::Div,
+            other => {
+                let found = format!("{other:?}");
+                return Err(emitter.scope.unsupported(self.node, found, "Add, Sub, Mul or Div"));
+            }
         };
         self.step(emitter, FloatKernel::Binary { function, broadcast, range: self.range }, places, order)
     }
@@ -155,7 +178,7 @@ impl Unit<'_> {
             (PoolKind::Average { count_include_pad }, DType::F32) => {
                 Kernel::Float(FloatKernel::Average { window, include_padding: count_include_pad })
             }
-            (PoolKind::Max | PoolKind::Average { .. }, found) => {
+            (PoolKind::Max | PoolKind::Average { .. } | PoolKind::Lp { .. }, found) => {
                 return Err(scope.unsupported(
                     self.node,
                     format!("data of type {found}"),
@@ -180,7 +203,7 @@ impl Unit<'_> {
             (PoolKind::Average { .. }, DType::F32) => {
                 Kernel::Float(FloatKernel::GlobalAverage { pixels, channels })
             }
-            (PoolKind::Max | PoolKind::Average { .. }, found) => {
+            (PoolKind::Max | PoolKind::Average { .. } | PoolKind::Lp { .. }, found) => {
                 return Err(scope.unsupported(
                     self.node,
                     format!("data of type {found}"),

@@ -182,6 +182,7 @@ fn emit_as<T: Storage>(
         (Op::Pool(pool), _, Destination::Bytes { params, .. }) => {
             let window = geometry::pooling(scope, node, scope.shape(x), scope.shape(output), pool)?;
             let kernel = match pool.kind {
+                PoolKind::Lp { .. } => return Err(unit.lost(emitter)),
                 PoolKind::Max => ByteKernel::Max { window },
                 PoolKind::Average { count_include_pad } => ByteKernel::Average {
                     window,
@@ -195,6 +196,7 @@ fn emit_as<T: Storage>(
         (Op::GlobalPool(kind, layout), _, Destination::Bytes { params, .. }) => {
             let (pixels, channels) = pixels_and_channels(scope.shape(x), *layout);
             let kernel = match kind {
+                PoolKind::Lp { .. } => return Err(unit.lost(emitter)),
                 PoolKind::Max => ByteKernel::GlobalMax { pixels, channels },
                 PoolKind::Average { .. } => {
                     ByteKernel::GlobalAverage { pixels, channels, from: pattern.x.params, to: params }
@@ -234,6 +236,22 @@ fn emit_as<T: Storage>(
             | Op::BatchNormalization(_)
             | Op::QuantizeLinear(_)
             | Op::DequantizeLinear(_)
+            | Op::ConvTranspose(_)
+            | Op::ConvInteger(_)
+            | Op::Product(_)
+            | Op::Variadic(_)
+            | Op::Select(_)
+            | Op::Normalize(_)
+            | Op::Reduce(_)
+            | Op::Scanning(_)
+            | Op::Movement(_)
+            | Op::Indexing(_)
+            | Op::Creation(_)
+            | Op::Image(_)
+            | Op::Signal(_)
+            | Op::Recurrent(_)
+            | Op::Control(_)
+            | Op::DynamicQuantizeLinear
             | Op::Opaque(_),
             _,
             _,

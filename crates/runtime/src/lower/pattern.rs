@@ -151,12 +151,28 @@ fn ending_in_quantize(scope: &Scope<'_>, quantize: &Node) -> Result<Option<ByteP
         | Op::Unary(UnaryKind::Identity) => {
             of_one(scope, core, to)?.filter(|pattern| pattern.x.params == params)
         }
-        Op::Unary(UnaryKind::Relu)
+        Op::Unary(_)
         | Op::Binary(..)
         | Op::Clip(_)
         | Op::BatchNormalization(_)
         | Op::QuantizeLinear(_)
         | Op::DequantizeLinear(_)
+        | Op::ConvTranspose(_)
+        | Op::ConvInteger(_)
+        | Op::Product(_)
+        | Op::Variadic(_)
+        | Op::Select(_)
+        | Op::Normalize(_)
+        | Op::Reduce(_)
+        | Op::Scanning(_)
+        | Op::Movement(_)
+        | Op::Indexing(_)
+        | Op::Creation(_)
+        | Op::Image(_)
+        | Op::Signal(_)
+        | Op::Recurrent(_)
+        | Op::Control(_)
+        | Op::DynamicQuantizeLinear
         | Op::Opaque(_) => None,
     };
     Ok(found.filter(|pattern| {

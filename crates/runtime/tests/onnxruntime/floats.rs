@@ -108,7 +108,7 @@ fn elementwise(cases: &mut Vec<Case>) {
             let mut build = Build::new(format!("binary_{number}"));
             let (a, b) = (build.random.floats(&left), build.random.floats(&right));
             let (a, b) = (build.input(a), build.input(b));
-            let output = build.node(Op::Binary(kind, Activation::None), &[a, b]);
+            let output = build.node(Op::Binary(kind.clone(), Activation::None), &[a, b]);
             cases.push(finish(build, output, kernel));
         }
     }
@@ -156,7 +156,14 @@ fn pools(cases: &mut Vec<Case>) {
             let x = build.random.floats(&[2, 5, 9, 8]);
             let x = build.input(x);
             let window = Window::uniform(2, stride, pad);
-            let pool = Pool { kind, kernel: vec![kernel; 2], window, ceil, layout: Layout::Nchw };
+            let pool = Pool {
+                kind,
+                kernel: vec![kernel; 2],
+                window,
+                ceil,
+                column_major: false,
+                layout: Layout::Nchw,
+            };
             let output = build.node(Op::Pool(pool), &[x]);
             let kernel = if kind == PoolKind::Max { "max pool f32" } else { "average pool f32" };
             cases.push(finish(build, output, kernel));

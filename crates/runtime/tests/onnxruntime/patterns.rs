@@ -303,6 +303,7 @@ fn pools(cases: &mut Vec<Case>) {
                     kernel: vec![kernel, kernel],
                     window: Window::uniform(2, stride, pad),
                     ceil: false,
+                    column_major: false,
                     layout: Layout::Nchw,
                 };
                 let real = build.node(Op::Pool(pool), &[input]);

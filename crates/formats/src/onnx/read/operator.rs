@@ -184,7 +184,7 @@ fn pool(
         PoolKind::Average { count_include_pad: attributes.flag("count_include_pad", false)? }
     };
     let ceil = attributes.flag("ceil_mode", false)?;
-    Ok(Some(Op::Pool(Pool { kind, kernel, window, ceil, layout: Layout::Nchw })))
+    Ok(Some(Op::Pool(Pool { kind, kernel, window, ceil, column_major: false, layout: Layout::Nchw })))
 }
 
 /// Strides, dilations and pads; `None` where `auto_pad` asks for extents that are not known.

@@ -26,7 +26,29 @@ pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProt
             out.int("transA", gemm.transpose_a.into());
             out.int("transB", gemm.transpose_b.into());
         }
-        Op::MatMul | Op::Unary(_) | Op::Binary(..) | Op::Reshape => {}
+        Op::MatMul | Op::Reshape => {}
+        Op::Unary(_)
+        | Op::Binary(..)
+        | Op::ConvTranspose(_)
+        | Op::ConvInteger(_)
+        | Op::Product(_)
+        | Op::Variadic(_)
+        | Op::Select(_)
+        | Op::Normalize(_)
+        | Op::Reduce(_)
+        | Op::Scanning(_)
+        | Op::Movement(_)
+        | Op::Indexing(_)
+        | Op::Creation(_)
+        | Op::Image(_)
+        | Op::Signal(_)
+        | Op::Recurrent(_)
+        | Op::Control(_)
+        | Op::DynamicQuantizeLinear => {
+            for (name, attribute) in node.op.attributes() {
+                out.set(&name, &attribute);
+            }
+        }
         Op::Clip(_) => {
             let dtype = node.input(0).map(|id| graph.value(id).ty.dtype);
             if dtype != Some(DType::F32) {
@@ -38,8 +60,12 @@ pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProt
             out.sizes("kernel_shape", &pool.kernel);
             out.pool_window(pool);
             out.int("ceil_mode", pool.ceil.into());
-            if let PoolKind::Average { count_include_pad } = pool.kind {
-                out.int("count_include_pad", count_include_pad.into());
+            match pool.kind {
+                PoolKind::Max => {}
+                PoolKind::Average { count_include_pad } => {
+                    out.int("count_include_pad", count_include_pad.into());
+                }
+                PoolKind::Lp { p } => out.int("p", p as i64),
             }
         }
         Op::GlobalPool(_, layout) => nchw(*layout)?,
@@ -105,6 +131,22 @@ pub(super) fn first_opset(graph: &Graph, node: &Node) -> i64 {
         | Op::Reshape
         | Op::Flatten { .. }
         | Op::Transpose { .. }
+        | Op::ConvTranspose(_)
+        | Op::ConvInteger(_)
+        | Op::Product(_)
+        | Op::Variadic(_)
+        | Op::Select(_)
+        | Op::Normalize(_)
+        | Op::Reduce(_)
+        | Op::Scanning(_)
+        | Op::Movement(_)
+        | Op::Indexing(_)
+        | Op::Creation(_)
+        | Op::Image(_)
+        | Op::Signal(_)
+        | Op::Recurrent(_)
+        | Op::Control(_)
+        | Op::DynamicQuantizeLinear
         | Op::Opaque(_) => OLDEST_OPSET,
     }
 }
