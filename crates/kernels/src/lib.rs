@@ -23,6 +23,8 @@ pub mod normalize;
 pub mod pool;
 pub mod quantize;
 
+pub mod tflite;
+
 pub use isa::{Execution, Isa, Supported};
 pub use requant::{Requantization, Rule};
 pub use storage::Quantized;

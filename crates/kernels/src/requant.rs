@@ -1,16 +1,22 @@
 //! From 32-bit accumulators to 8-bit results: the one definition of requantization.
 
 use crate::storage::Quantized;
+use crate::tflite::FixedMultiplier;
 
-/// How an accumulator becomes a result; a graph carries it by name.
+/// How an accumulator becomes a result, with the multipliers: one for all output channels or one for each.
 ///
-/// TFLite's reference rule (a fixed-point multiplier and a shift) is the other rule that the field knows. It is a
-/// variant of its own when it is there, since converting between the two changes results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A multiplier stands for `input scale * weight scale / output scale`. The rules agree but for rounding, so that
+/// converting between them changes results; a graph carries its rule by name.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
     /// ONNX Runtime's (MLAS): `clamp(round_half_even(f32(accumulator) * multiplier), min - zero point, max - zero
     /// point) + zero point`, all in f32 with one rounding per operation.
-    OnnxRuntime,
+    OnnxRuntime(Vec<f32>),
+    /// TFLite's: `clamp(multiplier.apply(accumulator) + zero point, min, max)`, in integers.
+    TfLite(Vec<FixedMultiplier>),
+    /// TFLite's for fully connected layers: `clamp(round_half_away(f64(accumulator) * multiplier) + zero point, min,
+    /// max)`.
+    TfLiteFullyConnected(Vec<f64>),
 }
 
 /// The parameters of a requantization to one tensor.
@@ -18,8 +24,6 @@ pub enum Rule {
 pub struct Requantization {
     /// The rule.
     pub rule: Rule,
-    /// `input scale * weight scale / output scale`, one for all output channels or one for each.
-    pub multipliers: Vec<f32>,
     /// The zero point of the output.
     pub zero_point: i32,
     /// The smallest result: the storage type's, or the zero point when a Relu is fused.
@@ -40,27 +44,38 @@ impl Requantization {
         range: [i32; 2],
     ) -> Requantization {
         Requantization {
-            rule: Rule::OnnxRuntime,
-            multipliers: weight_scales.iter().map(|weight| input_scale * weight / output_scale).collect(),
+            rule: Rule::OnnxRuntime(
+                weight_scales.iter().map(|weight| input_scale * weight / output_scale).collect(),
+            ),
             zero_point,
             min: range[0],
             max: range[1],
         }
     }
 
-    /// The multiplier of an output channel.
-    #[inline(always)]
-    pub fn multiplier(&self, channel: usize) -> f32 {
-        if self.multipliers.len() == 1 { self.multipliers[0] } else { self.multipliers[channel] }
-    }
-
     /// The result for one accumulator: the definition.
     #[inline(always)]
     pub fn apply(&self, accumulator: i32, channel: usize) -> i32 {
-        let bounds = self.bounds();
-        match self.rule {
-            Rule::OnnxRuntime => {
-                round_into(accumulator as f32 * self.multiplier(channel), bounds) + self.zero_point
+        match &self.rule {
+            Rule::OnnxRuntime(multipliers) => {
+                round_into(accumulator as f32 * of_channel(multipliers, channel), self.bounds())
+                    + self.zero_point
+            }
+            Rule::TfLite(multipliers) => self.clamp(of_channel(multipliers, channel).apply(accumulator)),
+            Rule::TfLiteFullyConnected(multipliers) => {
+                self.clamp(round_away(f64::from(accumulator) * of_channel(multipliers, channel)))
+            }
+        }
+    }
+
+    /// The result for one accumulator of 64 bits, by TFLite's rules alone (its 16-bit activations have these).
+    #[inline(always)]
+    pub fn apply_wide(&self, accumulator: i64, channel: usize) -> i32 {
+        match &self.rule {
+            Rule::OnnxRuntime(_) => unreachable!("ONNX Runtime has no accumulators of 64 bits"),
+            Rule::TfLite(multipliers) => self.clamp(of_channel(multipliers, channel).apply_wide(accumulator)),
+            Rule::TfLiteFullyConnected(multipliers) => {
+                self.clamp(round_away(accumulator as f64 * of_channel(multipliers, channel)))
             }
         }
     }
@@ -79,23 +94,34 @@ impl Requantization {
         let count = output.len();
         let accumulators = &accumulators[..count];
         let offsets = &offsets[..count];
-        match self.rule {
-            Rule::OnnxRuntime if self.multipliers.len() == 1 => {
-                let multiplier = self.multipliers[0];
+        match &self.rule {
+            Rule::OnnxRuntime(multipliers) if multipliers.len() == 1 => {
+                let multiplier = multipliers[0];
                 for index in 0..count {
                     let sum = accumulators[index].wrapping_add(offsets[index]);
                     output[index] = T::narrow(round_into(sum as f32 * multiplier, bounds) + zero_point);
                 }
             }
-            Rule::OnnxRuntime => {
-                let multipliers = &self.multipliers[first..first + count];
+            Rule::OnnxRuntime(multipliers) => {
+                let multipliers = &multipliers[first..first + count];
                 for index in 0..count {
                     let sum = accumulators[index].wrapping_add(offsets[index]);
                     output[index] =
                         T::narrow(round_into(sum as f32 * multipliers[index], bounds) + zero_point);
                 }
             }
+            Rule::TfLite(_) | Rule::TfLiteFullyConnected(_) => {
+                for index in 0..count {
+                    let sum = accumulators[index].wrapping_add(offsets[index]);
+                    output[index] = T::narrow(self.apply(sum, first + index));
+                }
+            }
         }
+    }
+
+    #[inline(always)]
+    fn clamp(&self, scaled: i32) -> i32 {
+        scaled.wrapping_add(self.zero_point).max(self.min).min(self.max)
     }
 
     #[inline(always)]
@@ -114,6 +140,18 @@ pub(crate) fn round_into(value: f32, bounds: [f32; 2]) -> i32 {
     let value = if value > bounds[0] { value } else { bounds[0] };
     let value = if value < bounds[1] { value } else { bounds[1] };
     ((value + SHIFT).to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32)
+}
+
+/// Rounds half away from zero; what does not fit 32 bits becomes the smallest integer, as on x86-64.
+#[inline(always)]
+fn round_away(value: f64) -> i32 {
+    let rounded = value.round();
+    if rounded >= -2_147_483_648.0 && rounded < 2_147_483_648.0 { rounded as i32 } else { i32::MIN }
+}
+
+#[inline(always)]
+fn of_channel<M: Copy>(multipliers: &[M], channel: usize) -> M {
+    if multipliers.len() == 1 { multipliers[0] } else { multipliers[channel] }
 }
 
 #[cfg(test)]

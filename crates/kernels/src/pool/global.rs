@@ -49,8 +49,7 @@ pub fn global_average_bytes<T: Quantized>(
 ) {
     check(pixels, input.len(), output.len());
     let requantization = Requantization {
-        rule: Rule::OnnxRuntime,
-        multipliers: vec![from.scale / (to.scale * pixels as f32)],
+        rule: Rule::OnnxRuntime(vec![from.scale / (to.scale * pixels as f32)]),
         zero_point: to.zero_point,
         min: T::MIN,
         max: T::MAX,
