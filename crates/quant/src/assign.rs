@@ -182,9 +182,14 @@ pub fn assign(
     let mut values = IndexMap::new();
     for (&id, value) in &structure.values {
         let assigned = if value.root == id {
-            let range = table.values.get(&name(id)).and_then(|observer| observer.range).ok_or_else(|| {
-                QuantError::NotCalibrated { graph: graph.name().to_owned(), value: name(id) }
-            })?;
+            let range = table
+                .values
+                .get(&name(id))
+                .and_then(|observer| observer.range_by(observer.kind, &value.scheme))
+                .ok_or_else(|| QuantError::NotCalibrated {
+                    graph: graph.name().to_owned(),
+                    value: name(id),
+                })?;
             ValueAssignment::Own(Parameters::of_activation(range, &value.scheme))
         } else {
             ValueAssignment::SameAs(name(value.root))
@@ -209,7 +214,9 @@ pub fn assign(
                         continue;
                     };
                     let parameters = match role {
-                        ConstantRole::Weight { axis } => Parameters::of_weight(&name(id), tensor, axis)?,
+                        ConstantRole::Weight { axis } => {
+                            Parameters::of_weight(&name(id), tensor, &quantized.scheme.weight, axis, None)?
+                        }
                         ConstantRole::Operand => {
                             let range = Range::of(&crate::parameters::finite(&name(id), tensor)?);
                             let range = range.ok().flatten().unwrap_or(Range { min: 0.0, max: 0.0 });

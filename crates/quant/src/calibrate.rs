@@ -126,13 +126,17 @@ mod tests {
         sizes.iter().map(batch).collect()
     }
 
+    fn min_max() -> Recipe {
+        Recipe::default().with_observer(ObserverKind::MinMax)
+    }
+
     fn ignore(_: &crate::CalibrationTable) {}
 
     #[test]
     fn only_what_will_be_quantized_is_observed() {
         let mut seen = Vec::new();
         let data = batches(&[3, 2]);
-        let table = calibrate(&residual(), data.clone(), &Recipe::default(), 1, |table| {
+        let table = calibrate(&residual(), data.clone(), &min_max(), 1, |table| {
             seen.push((table.batches, table.samples));
         });
         let table = table.unwrap();
@@ -150,8 +154,8 @@ mod tests {
     #[test]
     fn batch_size_and_threads_change_nothing() {
         let graph = residual();
-        let one = calibrate(&graph, batches(&[6]), &Recipe::default(), 1, ignore).unwrap();
-        let many = calibrate(&graph, batches(&[1, 3, 2]), &Recipe::default(), 2, ignore).unwrap();
+        let one = calibrate(&graph, batches(&[6]), &min_max(), 1, ignore).unwrap();
+        let many = calibrate(&graph, batches(&[1, 3, 2]), &min_max(), 2, ignore).unwrap();
         for (name, observer) in &one.values {
             assert_eq!(observer.range, many.values[name].range, "{name}");
         }
@@ -160,10 +164,10 @@ mod tests {
     #[test]
     fn no_data_is_an_error() {
         for data in [vec![], batches(&[0])] {
-            let error = calibrate(&residual(), data, &Recipe::default(), 1, ignore).unwrap_err();
+            let error = calibrate(&residual(), data, &min_max(), 1, ignore).unwrap_err();
             assert!(error.to_string().starts_with("graph `residual`: no calibration batch"), "{error}");
         }
-        let float = Recipe { default: Treatment::Float, ..Recipe::default() };
+        let float = Recipe { default: Treatment::Float, ..min_max() };
         assert!(calibrate(&residual(), vec![], &float, 1, ignore).unwrap().values.is_empty());
     }
 
@@ -172,7 +176,7 @@ mod tests {
         let mut data = vec![0f32; 32];
         data[5] = f32::INFINITY;
         let bad = Tensor::from_vec([1, 2, 4, 4], data).unwrap();
-        let error = calibrate(&residual(), [bad], &Recipe::default(), 1, ignore).unwrap_err();
+        let error = calibrate(&residual(), [bad], &min_max(), 1, ignore).unwrap_err();
         assert!(
             error.to_string().starts_with("value `x`: element 5 of calibration tensor 0 is inf"),
             "{error}"
@@ -184,7 +188,7 @@ mod tests {
         editor
             .set_constant(weight, Tensor::from_vec([2, 3], vec![0.0, 0.0, 0.0, 0.0, f32::NAN, 0.0]).unwrap());
         let broken = editor.build().unwrap();
-        let error = calibrate(&broken, batches(&[1]), &Recipe::default(), 1, ignore).unwrap_err();
+        let error = calibrate(&broken, batches(&[1]), &min_max(), 1, ignore).unwrap_err();
         assert!(
             matches!(&error, QuantError::InitializerNotFinite { initializer, index, .. }
                 if initializer == "fc.weight" && *index == [1, 1]),
@@ -195,7 +199,7 @@ mod tests {
     #[test]
     fn a_batch_of_another_shape_is_an_error() {
         let bad = Tensor::from_vec([1, 3], vec![0f32; 3]).unwrap();
-        let error = calibrate(&residual(), [bad], &Recipe::default(), 1, ignore).unwrap_err();
+        let error = calibrate(&residual(), [bad], &min_max(), 1, ignore).unwrap_err();
         assert!(matches!(error, QuantError::Run { .. }), "{error}");
     }
 
@@ -206,7 +210,7 @@ mod tests {
             activation: ActivationScheme { observer, ..ActivationScheme::default() },
             ..Scheme::default()
         };
-        let recipe = Recipe { default: Treatment::Quantize(scheme), ..Recipe::default() };
+        let recipe = Recipe { default: Treatment::Static(scheme), ..min_max() };
         let data = batches(&[1, 1]);
         let ends: Vec<Range> =
             data.iter().map(|batch| Range::of(&batch.as_f32().unwrap()).unwrap().unwrap()).collect();
@@ -215,6 +219,7 @@ mod tests {
             min: ends[0].min + 0.5 * (ends[1].min - ends[0].min),
             max: ends[0].max + 0.5 * (ends[1].max - ends[0].max),
         };
-        assert_eq!(table.values["x"].range, Some(expected));
+        let x = &table.values["x"];
+        assert_eq!(x.range_by(x.kind, &ActivationScheme::default()), Some(expected));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use calipers_ir::{BinaryKind, DType, Graph, Node, NodeId, Op, PoolKind, UnaryKind, ValueId};
 use indexmap::IndexMap;
 
-use crate::{ActivationScheme, ObserverKind, QuantError, Recipe, Scheme, Treatment};
+use crate::{ActivationScheme, Decider, Granularity, ObserverKind, QuantError, Recipe, Scheme, Treatment};
 
 /// What becomes of a constant argument of a quantized node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +74,16 @@ pub(crate) fn decide(graph: &Graph, recipe: &Recipe) -> Result<Structure, QuantE
                 operator: node.op.name().to_owned(),
             });
         }
-        let (treatment, rule) = recipe.treatment(node.op.name(), &node.name);
-        if let Some(rule) = rule {
+        let (treatment, decider) = recipe.treatment(graph, node);
+        if let Decider::Rule(rule) = decider {
             matched[rule] = true;
         }
-        forms.push(match (treatment, rule) {
-            (Treatment::Quantize(scheme), _) => form(graph, node, scheme).map(|form| (form, *scheme)),
-            (Treatment::Float, Some(rule)) => Err(format!("rule {rule} of the recipe says float")),
-            (Treatment::Float, None) => Err(String::from("the default of the recipe says float")),
+        forms.push(match (treatment, decider) {
+            (Treatment::Static(scheme), _) => form(graph, node, scheme).map(|form| (form, *scheme)),
+            (Treatment::Float, Decider::Rule(rule)) => Err(format!("rule {rule} of the recipe says float")),
+            (Treatment::Float, Decider::Exclude(_)) => Err(String::from("the recipe excludes it")),
+            (Treatment::Float, Decider::Default) => Err(String::from("the default of the recipe says float")),
+            (Treatment::Dynamic(_) | Treatment::WeightOnly(_), _) => Err(String::from("not yet")),
         });
     }
     let islands = islands(graph, &forms);
@@ -147,7 +149,7 @@ fn is_activation(graph: &Graph, id: ValueId) -> bool {
 fn form(graph: &Graph, node: &Node, scheme: &Scheme) -> Result<Form, String> {
     let rearranging = Form { constants: Vec::new(), same_parameters: true };
     let plain = Form { constants: Vec::new(), same_parameters: false };
-    let per_channel = |axis: usize| scheme.weight.per_channel.then_some(axis);
+    let per_channel = |axis: usize| (scheme.weight.granularity != Granularity::PerTensor).then_some(axis);
     for &output in &node.outputs {
         if graph.value(output).ty.dtype != DType::F32 {
             return Err(format!(
@@ -176,18 +178,39 @@ fn form(graph: &Graph, node: &Node, scheme: &Scheme) -> Result<Form, String> {
             None => operands(graph, node),
         },
         Op::Binary(BinaryKind::Add | BinaryKind::Mul, _) => operands(graph, node),
-        Op::Binary(BinaryKind::Sub | BinaryKind::Div, _) => {
-            return Err(format!("{} has no integer form", node.op));
-        }
         Op::Unary(UnaryKind::Relu) | Op::Clip(_) => plain,
         Op::Pool(pool) => match pool.kind {
             PoolKind::Max => rearranging,
             PoolKind::Average { .. } => plain,
+            PoolKind::Lp { .. } => return Err(String::from("LpPool has no integer form")),
         },
         Op::GlobalPool(PoolKind::Max, _) => rearranging,
         Op::GlobalPool(PoolKind::Average { .. }, _) => plain,
+        Op::GlobalPool(PoolKind::Lp { .. }, _) => {
+            return Err(String::from("GlobalLpPool has no integer form"));
+        }
         Op::Unary(UnaryKind::Identity) | Op::Reshape | Op::Flatten { .. } | Op::Transpose { .. } => {
             rearranging
+        }
+        Op::Unary(_)
+        | Op::Binary(..)
+        | Op::ConvTranspose(_)
+        | Op::ConvInteger(_)
+        | Op::Product(_)
+        | Op::Variadic(_)
+        | Op::Select(_)
+        | Op::Normalize(_)
+        | Op::Reduce(_)
+        | Op::Scanning(_)
+        | Op::Movement(_)
+        | Op::Indexing(_)
+        | Op::Creation(_)
+        | Op::Image(_)
+        | Op::Signal(_)
+        | Op::Recurrent(_)
+        | Op::Control(_)
+        | Op::DynamicQuantizeLinear => {
+            return Err(format!("{} has no integer form", node.op));
         }
         Op::BatchNormalization(_) => {
             return Err(String::from(

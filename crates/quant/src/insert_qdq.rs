@@ -142,7 +142,7 @@ impl Insertion<'_> {
         let Some(parameters) = self.assignment.parameters(name) else {
             return Ok(());
         };
-        let (scale, zero_point) = self.add_parameters(&root, parameters)?;
+        let (scale, zero_point) = self.add_parameters(&root, parameters, &[])?;
         let quantize =
             QuantizeLinear { axis: 1, block_size: 0, saturate: true, dtype: parameters.dtype.dtype() };
         let node = self.fresh(format!("{name}_QuantizeLinear"));
@@ -168,6 +168,7 @@ impl Insertion<'_> {
         &mut self,
         root: &str,
         parameters: &Parameters,
+        shape: &[usize],
     ) -> Result<(ValueId, ValueId), QuantError> {
         if let Some(&pair) = self.roots.get(root) {
             return Ok(pair);
@@ -178,10 +179,10 @@ impl Insertion<'_> {
             found: error.to_string(),
         };
         let scale = self.fresh(format!("{root}_scale"));
-        let scale = self.editor.add_constant(scale, parameters.scale_tensor().map_err(wrong)?)?;
+        let scale = self.editor.add_constant(scale, parameters.scale_tensor(shape).map_err(wrong)?)?;
         let zero_point = self.fresh(format!("{root}_zero_point"));
         let zero_point =
-            self.editor.add_constant(zero_point, parameters.zero_point_tensor().map_err(wrong)?)?;
+            self.editor.add_constant(zero_point, parameters.zero_point_tensor(shape).map_err(wrong)?)?;
         self.roots.insert(root.to_owned(), (scale, zero_point));
         Ok((scale, zero_point))
     }
@@ -206,11 +207,12 @@ impl Insertion<'_> {
         // A constant that nodes quantize in different ways has several sets of parameters.
         let again = self.constants.iter().any(|made| made.0 == *name);
         let root = if again { self.fresh(format!("{name}_again")) } else { name.clone() };
-        let (scale, zero_point) = self.add_parameters(&root, parameters)?;
+        let (scale, zero_point) = self.add_parameters(&root, parameters, tensor.shape())?;
         let axis = parameters.axis.map_or(1, |axis| axis as i64);
         let node = self.fresh(format!("{name}_DequantizeLinear"));
         let output = self.fresh(format!("{name}_DequantizeLinear_Output"));
-        let dequantize = Op::DequantizeLinear(DequantizeLinear { axis, block_size: 0 });
+        let block_size = parameters.block.unwrap_or(0);
+        let dequantize = Op::DequantizeLinear(DequantizeLinear { axis, block_size });
         let inputs = [Some(quantized), Some(scale), Some(zero_point)];
         let dequantized = self.editor.add_node(node, dequantize, &inputs, &[output.as_str()])?[0];
         self.constants.push((name.clone(), parameters.clone(), dequantized));

@@ -6,8 +6,14 @@
 
 mod document;
 mod error;
+
+mod histogram;
 mod observer;
+pub mod ranges;
+
+mod scheme;
 mod recipe;
+mod precision;
 mod table;
 
 mod decide;
@@ -30,9 +36,14 @@ pub use calibrate::{Calibrator, calibrate};
 pub use decide::values_to_observe;
 pub use document::Document;
 pub use error::QuantError;
+pub use histogram::{Bin, Histogram};
 pub use insert_qdq::insert_qdq;
-pub use observer::{NotFinite, Observer, ObserverKind, Range, averaging_constant};
+pub use observer::{Average, Candidate, NotFinite, Observer, ObserverKind, Range, averaging_constant};
 pub use parameters::{IntegerType, Parameters};
+pub use precision::PRECISIONS;
 pub use quantize::{Quantized, quantize};
-pub use recipe::{ActivationScheme, ActivationType, Recipe, Rule, Scheme, Treatment, WeightScheme};
+pub use recipe::{Decider, Recipe, Rule, Treatment};
+pub use scheme::{
+    ActivationScheme, ActivationType, Granularity, Scheme, WeightRange, WeightScheme, WeightType,
+};
 pub use table::CalibrationTable;

@@ -73,6 +73,22 @@ fn check_parameters(graph: &Graph) -> Result<(), QuantError> {
             | Op::Transpose { .. }
             | Op::QuantizeLinear(_)
             | Op::DequantizeLinear(_)
+            | Op::ConvTranspose(_)
+            | Op::ConvInteger(_)
+            | Op::Product(_)
+            | Op::Variadic(_)
+            | Op::Select(_)
+            | Op::Normalize(_)
+            | Op::Reduce(_)
+            | Op::Scanning(_)
+            | Op::Movement(_)
+            | Op::Indexing(_)
+            | Op::Creation(_)
+            | Op::Image(_)
+            | Op::Signal(_)
+            | Op::Recurrent(_)
+            | Op::Control(_)
+            | Op::DynamicQuantizeLinear
             | Op::Opaque(_) => continue,
         }
         for &id in node.inputs.iter().flatten() {

@@ -1,19 +1,21 @@
 //! How a user says what to quantize and how: ordered rules, saved beside every output.
 
+use calipers_ir::{Graph, Node};
 use serde::{Deserialize, Serialize};
 
-use crate::{Document, ObserverKind, QuantError};
+use crate::{Document, Granularity, ObserverKind, QuantError, Scheme, WeightScheme, WeightType};
 
-/// Ordered rules: the first that matches a node decides, else `default`.
+/// Ordered rules: what `exclude` names stays in float, else the first rule that matches a node decides, else `default`.
 ///
 /// ```json
 /// {
-///   "version": 1,
+///   "version": 2,
+///   "exclude": ["head.*"],
 ///   "rules": [
-///     {"operators": ["Gemm"], "treatment": "float"},
-///     {"nodes": "layer4.*", "treatment": {"quantize": {"activation": {"type": "i8", "symmetric": true}}}}
+///     {"operators": ["Gemm"], "treatment": {"weight_only": {"type": "i4", "granularity": {"per_group": 32}}}},
+///     {"nodes": "layer4.*", "treatment": {"static": {"activation": {"type": "i8", "observer": "mse"}}}}
 ///   ],
-///   "default": {"quantize": {}}
+///   "default": {"static": {}}
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,12 +23,19 @@ use crate::{Document, ObserverKind, QuantError};
 pub struct Recipe {
     /// Version of this document.
     pub version: u32,
+    /// Globs over the names of nodes and of what they make, where `*` stands for any text and `?` for any character.
+    /// What they match stays in float.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// The rules, first match first.
     #[serde(default)]
     pub rules: Vec<Rule>,
     /// For nodes that no rule matches.
     #[serde(default)]
     pub default: Treatment,
+    /// How the data were prepared. This crate keeps it and does not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
 }
 
 /// What to do with the nodes that match.
@@ -36,7 +45,7 @@ pub struct Rule {
     /// Operators by ONNX name, e.g. `Conv`; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<String>,
-    /// A glob over node names, where `*` stands for any text and `?` for any character; `None` for all.
+    /// A glob over the names of nodes and of what they make; `None` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<String>,
     /// What to do.
@@ -49,94 +58,86 @@ pub struct Rule {
 pub enum Treatment {
     /// It stays in float.
     Float,
-    /// It is quantized where it has an integer form.
-    Quantize(Scheme),
+    /// Weights and activations are quantized where it has an integer form, activations in ranges that calibration finds.
+    Static(Scheme),
+    /// Weights are quantized, and activations while running, in the range of each tensor, to u8.
+    Dynamic(WeightScheme),
+    /// Weights are quantized, and computed with in float.
+    WeightOnly(WeightScheme),
 }
 
 impl Default for Treatment {
     fn default() -> Self {
-        Treatment::Quantize(Scheme::default())
+        Treatment::Static(Scheme::default())
     }
 }
 
-/// How a node is quantized.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scheme {
-    /// For the values that it makes, and those it reads that no quantized node makes.
-    #[serde(default)]
-    pub activation: ActivationScheme,
-    /// For its weights.
-    #[serde(default)]
-    pub weight: WeightScheme,
-}
-
-/// How activations are quantized: one scale and zero point for each value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ActivationScheme {
-    /// Storage type.
-    #[serde(default, rename = "type")]
-    pub dtype: ActivationType,
-    /// Whether the range is widened to `[-m, m]`.
-    #[serde(default)]
-    pub symmetric: bool,
-    /// How the range is found.
-    #[serde(default)]
-    pub observer: ObserverKind,
-}
-
-/// Storage types of activations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActivationType {
-    /// 0 to 255.
-    #[default]
-    U8,
-    /// -128 to 127; -127 to 127 when symmetric.
-    I8,
-}
-
-/// How weights are quantized: i8 with a zero point of 0.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WeightScheme {
-    /// One scale for each output channel, or one for the whole weight.
-    #[serde(default = "yes")]
-    pub per_channel: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Default for WeightScheme {
-    fn default() -> Self {
-        WeightScheme { per_channel: true }
+impl Treatment {
+    /// Whether this is static quantization, which needs data.
+    pub fn needs_data(&self) -> bool {
+        matches!(self, Treatment::Static(_))
     }
+}
+
+/// What decides about a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decider {
+    /// The pattern of that position in `exclude`.
+    Exclude(usize),
+    /// The rule of that position.
+    Rule(usize),
+    /// The default.
+    Default,
 }
 
 impl Default for Recipe {
-    /// Everything that has an integer form: u8 asymmetric activations by min-max, i8 per-channel weights.
+    /// Everything that has an integer form, statically: u8 asymmetric activations with observers chosen by output error,
+    /// i8 per-channel weights.
     fn default() -> Self {
-        Recipe { version: Self::VERSION, rules: Vec::new(), default: Treatment::default() }
+        Recipe {
+            version: Self::VERSION,
+            exclude: Vec::new(),
+            rules: Vec::new(),
+            default: Treatment::default(),
+            data: None,
+        }
     }
 }
 
 impl Rule {
     /// Whether the rule speaks of a node.
-    pub fn matches(&self, operator: &str, node: &str) -> bool {
-        (self.operators.is_empty() || self.operators.iter().any(|name| name == operator))
-            && self.nodes.as_ref().is_none_or(|pattern| glob(pattern, node))
+    pub fn matches(&self, graph: &Graph, node: &Node) -> bool {
+        (self.operators.is_empty() || self.operators.iter().any(|name| name == node.op.name()))
+            && self.nodes.as_ref().is_none_or(|pattern| named(pattern, graph, node))
     }
 }
 
+/// Whether a pattern matches the name of a node or of something that it makes.
+fn named(pattern: &str, graph: &Graph, node: &Node) -> bool {
+    let made = node.outputs.iter().map(|&id| graph.value(id).name.as_str());
+    std::iter::once(node.name.as_str()).chain(made).any(|name| glob(pattern, name))
+}
+
 impl Recipe {
-    /// The treatment of a node, and the position of the rule that decided; `None` for the default.
-    pub fn treatment(&self, operator: &str, node: &str) -> (&Treatment, Option<usize>) {
-        match self.rules.iter().enumerate().find(|(_, rule)| rule.matches(operator, node)) {
-            Some((index, rule)) => (&rule.treatment, Some(index)),
-            None => (&self.default, None),
+    /// The same recipe with one kind of observer for all static treatments.
+    pub fn with_observer(mut self, observer: ObserverKind) -> Recipe {
+        let rules = self.rules.iter_mut().map(|rule| &mut rule.treatment);
+        for treatment in rules.chain([&mut self.default]) {
+            if let Treatment::Static(scheme) = treatment {
+                scheme.activation.observer = observer;
+            }
+        }
+        self
+    }
+
+    /// The treatment of a node, and what decided.
+    pub fn treatment(&self, graph: &Graph, node: &Node) -> (&Treatment, Decider) {
+        if let Some(index) = self.exclude.iter().position(|pattern| named(pattern, graph, node)) {
+            return (&Treatment::Float, Decider::Exclude(index));
+        }
+        match self.rules.iter().position(|rule| rule.matches(graph, node)) {
+            Some(index) => (&self.rules[index].treatment, Decider::Rule(index)),
+            None => (&self.default, Decider::Default),
         }
     }
 }
@@ -144,7 +145,7 @@ impl Recipe {
 impl Document for Recipe {
     const KIND: &'static str = "recipe";
     const SUFFIX: &'static str = "recipe.json";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn version(&self) -> u32 {
         self.version
@@ -153,16 +154,36 @@ impl Document for Recipe {
     fn check(&self) -> Result<(), QuantError> {
         let treatments = self.rules.iter().map(|rule| &rule.treatment).chain([&self.default]);
         for (index, treatment) in treatments.enumerate() {
-            if let Treatment::Quantize(scheme) = treatment
-                && let ObserverKind::MovingAverage { constant } = scheme.activation.observer
-                && !(constant > 0.0 && constant <= 1.0)
-            {
-                let place =
-                    if index < self.rules.len() { format!("rule {index}") } else { String::from("default") };
+            let place =
+                || if index < self.rules.len() { format!("rule {index}") } else { String::from("default") };
+            let (observer, weight) = match treatment {
+                Treatment::Float => continue,
+                Treatment::Static(scheme) => (scheme.activation.observer, scheme.weight),
+                Treatment::Dynamic(weight) | Treatment::WeightOnly(weight) => (ObserverKind::MinMax, *weight),
+            };
+            if let Err((expected, found)) = observer.check() {
                 return Err(QuantError::Recipe {
-                    place,
-                    expected: String::from("an averaging constant above 0 and at most 1"),
-                    found: constant.to_string(),
+                    place: place(),
+                    expected: expected.to_owned(),
+                    found: found.to_string(),
+                });
+            }
+            let grouped = matches!(weight.granularity, Granularity::PerGroup(_));
+            let four_bits = matches!(weight.dtype, WeightType::I4 | WeightType::U4);
+            if weight.granularity == Granularity::PerGroup(0) {
+                return Err(QuantError::Recipe {
+                    place: place(),
+                    expected: String::from("groups of at least one weight"),
+                    found: String::from("0"),
+                });
+            }
+            if matches!(treatment, Treatment::Dynamic(_)) && (grouped || four_bits) {
+                return Err(QuantError::Recipe {
+                    place: place(),
+                    expected: String::from(
+                        "8-bit weights per tensor or per channel, which is all that integer products take",
+                    ),
+                    found: format!("{:?}, {:?}", weight.dtype, weight.granularity),
                 });
             }
         }
@@ -203,8 +224,9 @@ fn glob(pattern: &str, text: &str) -> bool {
 mod tests {
     use std::path::Path;
 
-    use super::{ActivationType, Recipe, Rule, Scheme, Treatment, glob};
-    use crate::{Document, ObserverKind};
+    use super::{Decider, Recipe, Rule, Treatment, glob};
+    use crate::residual::residual;
+    use crate::{ActivationType, Document, Granularity, ObserverKind, Scheme};
 
     #[test]
     fn globs() {
@@ -224,57 +246,76 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_decides() {
+    fn what_is_excluded_comes_first_and_then_the_first_rule() {
         let rule = |operators: &[&str], nodes: Option<&str>, treatment| Rule {
             operators: operators.iter().map(|&name| name.to_owned()).collect(),
             nodes: nodes.map(str::to_owned),
             treatment,
         };
         let recipe = Recipe {
+            exclude: vec![String::from("nothing"), String::from("log?ts")],
             rules: vec![
                 rule(&["Conv"], Some("stem*"), Treatment::Float),
-                rule(&[], Some("*"), Treatment::default()),
-                rule(&["Conv"], None, Treatment::Float),
+                rule(&["Conv"], None, Treatment::default()),
             ],
             ..Recipe::default()
         };
-        assert_eq!(recipe.treatment("Conv", "stem.conv"), (&Treatment::Float, Some(0)));
-        assert_eq!(recipe.treatment("Conv", "other").1, Some(1));
-        assert_eq!(Recipe::default().treatment("Conv", "other").1, None);
+        let graph = residual();
+        let decider = |name: &str| recipe.treatment(&graph, graph.node(graph.node_named(name).unwrap()));
+        assert_eq!(decider("stem"), (&Treatment::Float, Decider::Rule(0)));
+        assert_eq!(decider("conv1").1, Decider::Rule(1));
+        assert_eq!(decider("add").1, Decider::Default);
+        // By the name of what it makes.
+        assert_eq!(decider("fc"), (&Treatment::Float, Decider::Exclude(1)));
     }
 
     #[test]
     fn the_written_form() {
-        let json = r#"{"version": 1, "rules": [
+        let json = r#"{"version": 2, "exclude": ["head*"], "rules": [
             {"operators": ["Gemm"], "treatment": "float"},
-            {"nodes": "a*", "treatment": {"quantize": {
+            {"nodes": "a*", "treatment": {"static": {
                 "activation": {"type": "i8", "symmetric": true, "observer": {"moving_average": {}}},
-                "weight": {"per_channel": false}}}}],
-            "default": {"quantize": {}}}"#;
+                "weight": {"granularity": "per_tensor"}}}},
+            {"treatment": {"weight_only": {"type": "u4", "granularity": {"per_group": 16}}}}],
+            "default": {"static": {}}, "data": {"resize": 256}}"#;
         let recipe = Recipe::from_json(json).unwrap();
         assert_eq!(recipe.rules[0].treatment, Treatment::Float);
-        let Treatment::Quantize(scheme) = &recipe.rules[1].treatment else { panic!("{recipe:?}") };
+        let Treatment::Static(scheme) = &recipe.rules[1].treatment else { panic!("{recipe:?}") };
         assert_eq!(scheme.activation.dtype, ActivationType::I8);
         assert_eq!(scheme.activation.observer, ObserverKind::MovingAverage { constant: 0.01 });
-        assert!(scheme.activation.symmetric && !scheme.weight.per_channel);
-        assert_eq!(recipe.default, Treatment::Quantize(Scheme::default()));
+        assert!(scheme.activation.symmetric && scheme.weight.granularity == Granularity::PerTensor);
+        let Treatment::WeightOnly(weight) = &recipe.rules[2].treatment else { panic!("{recipe:?}") };
+        assert_eq!(weight.granularity, Granularity::PerGroup(16));
+        assert_eq!(recipe.default, Treatment::Static(Scheme::default()));
         assert_eq!(Recipe::from_json(&recipe.to_json().unwrap()).unwrap(), recipe);
     }
 
     #[test]
     fn unknown_keys_types_and_constants_are_refused() {
         for (json, expected) in [
-            (r#"{"version": 1, "rule": []}"#, "unknown field `rule`"),
-            (r#"{"version": 1, "default": {"quantize": {"bits": 4}}}"#, "unknown field `bits`"),
+            (r#"{"version": 2, "rule": []}"#, "unknown field `rule`"),
+            (r#"{"version": 2, "default": {"static": {"bits": 4}}}"#, "unknown field `bits`"),
             (
-                r#"{"version": 1, "default": {"quantize": {"activation": {"type": "u4"}}}}"#,
-                "unknown variant `u4`, expected `u8` or `i8`",
+                r#"{"version": 2, "default": {"static": {"activation": {"type": "u4"}}}}"#,
+                "unknown variant `u4`, expected one of `u8`, `i8`, `u16`, `i16`",
             ),
             (r#"{"rules": []}"#, "missing field `version`"),
-            (r#"{"version": 7}"#, "version 7 is not supported, expected 1"),
+            (r#"{"version": 7}"#, "version 7 is not supported, expected 2"),
             (
-                r#"{"version": 1, "default": {"quantize": {"activation": {"observer": {"moving_average": {"constant": 0}}}}}}"#,
+                r#"{"version": 2, "default": {"static": {"activation": {"observer": {"moving_average": {"constant": 0}}}}}}"#,
                 "recipe, default: expected an averaging constant above 0 and at most 1, found 0",
+            ),
+            (
+                r#"{"version": 2, "rules": [{"treatment": {"static": {"activation": {"observer": {"percentile": {"percent": 101}}}}}}]}"#,
+                "recipe, rule 0: expected a percentage above 0 and at most 100, found 101",
+            ),
+            (
+                r#"{"version": 2, "default": {"weight_only": {"granularity": {"per_group": 0}}}}"#,
+                "expected groups of at least one weight, found 0",
+            ),
+            (
+                r#"{"version": 2, "default": {"dynamic": {"type": "i4"}}}"#,
+                "expected 8-bit weights per tensor or per channel",
             ),
         ] {
             let error = Recipe::from_json(json).unwrap_err().to_string();

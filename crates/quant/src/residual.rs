@@ -35,6 +35,7 @@ pub(crate) fn residual() -> Graph {
         kernel: vec![2, 2],
         window: Window::uniform(2, 2, 0),
         ceil: false,
+        column_major: false,
         layout: Layout::Nchw,
     });
     let pool = editor.add("pool", pool, &[stem]).unwrap();

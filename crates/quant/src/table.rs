@@ -82,7 +82,7 @@ impl CalibrationTable {
 impl Document for CalibrationTable {
     const KIND: &'static str = "calibration table";
     const SUFFIX: &'static str = "calibration.json";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn version(&self) -> u32 {
         self.version
@@ -141,17 +141,18 @@ mod tests {
             error.to_string().starts_with("value `b`: element 1 of calibration tensor 1 is NaN"),
             "{error}"
         );
-        let other = table.clone();
+        let mut other = table.clone();
+        other.values["b"].kind = ObserverKind::MinMax;
         assert!(matches!(table.merge(&other), Err(QuantError::Merge { value, .. }) if value == "b"));
     }
 
     #[test]
     fn other_versions_and_keys_are_refused() {
         let json = table().to_json().unwrap();
-        let newer = json.replace("\"version\": 1", "\"version\": 2");
+        let newer = json.replace("\"version\": 2", "\"version\": 3");
         assert_eq!(
             CalibrationTable::from_json(&newer).unwrap_err().to_string(),
-            "calibration table: version 2 is not supported, expected 1"
+            "calibration table: version 3 is not supported, expected 2"
         );
         let mut table = table();
         table.observe("a", &Tensor::scalar(2.5f32)).unwrap();

@@ -67,7 +67,7 @@ fn top1(logits: &[f32]) -> Vec<usize> {
 fn recipe(dtype: ActivationType, symmetric: bool) -> Recipe {
     let activation = ActivationScheme { dtype, symmetric, ..ActivationScheme::default() };
     let scheme = Scheme { activation, ..Scheme::default() };
-    Recipe { default: Treatment::Quantize(scheme), ..Recipe::default() }
+    Recipe { default: Treatment::Static(scheme), ..Recipe::default() }
 }
 
 #[test]

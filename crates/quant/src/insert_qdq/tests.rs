@@ -7,14 +7,18 @@ use calipers_ir::{
 use super::insert_qdq;
 use crate::residual::{residual, table};
 use crate::{
-    ActivationScheme, ActivationType, Document, Parameters, Placement, QuantAssignment, QuantError, Recipe,
-    Rule, Scheme, Treatment, ValueAssignment, WeightScheme, assign,
+    ActivationScheme, ActivationType, Document, Granularity, ObserverKind, Parameters, Placement,
+    QuantAssignment, QuantError, Recipe, Rule, Scheme, Treatment, ValueAssignment, WeightScheme, assign,
 };
 
 fn quantized(graph: &Graph, recipe: &Recipe) -> (QuantAssignment, Graph) {
     let assignment = assign(graph, &table(graph, recipe), recipe).unwrap();
     let quantized = insert_qdq(graph, &assignment).unwrap();
     (assignment, quantized)
+}
+
+fn min_max() -> Recipe {
+    Recipe::default().with_observer(ObserverKind::MinMax)
 }
 
 fn float(operators: &[&str], nodes: Option<&str>) -> Rule {
@@ -28,7 +32,7 @@ fn float(operators: &[&str], nodes: Option<&str>) -> Rule {
 #[test]
 fn a_residual_network() {
     let graph = residual();
-    let (assignment, quantized) = quantized(&graph, &Recipe::default());
+    let (assignment, quantized) = quantized(&graph, &min_max());
     insta::assert_snapshot!("residual_graph", quantized.to_string());
     insta::assert_snapshot!("residual_assignment", assignment.to_json().unwrap());
     assert_eq!(assignment.summary(&graph).share_of_weights(), 1.0);
@@ -40,13 +44,13 @@ fn a_residual_network() {
 
 #[test]
 fn parameters_read_back_off_the_graph() {
-    let (assignment, quantized) = quantized(&residual(), &Recipe::default());
+    let (assignment, quantized) = quantized(&residual(), &min_max());
     for name in assignment.values.keys().filter(|name| *name != "logits") {
         let parameters = assignment.parameters(name).unwrap();
         let id = quantized.value_named(&format!("{name}_QuantizeLinear_Output")).unwrap();
         let read = quantized.quant_params(id).unwrap();
         assert_eq!((read.scale, read.dtype), (parameters.scale.clone(), parameters.dtype.dtype()), "{name}");
-        assert_eq!(read.zero_point, [i64::from(parameters.zero_point)]);
+        assert_eq!(read.zero_point, [i64::from(parameters.zero_point[0])]);
     }
     let weight = quantized.quant_params(quantized.value_named("stem.weight_quantized").unwrap()).unwrap();
     assert_eq!((weight.scale.len(), weight.axis, weight.dtype), (3, Some(0), DType::I8));
@@ -58,8 +62,7 @@ fn parameters_read_back_off_the_graph() {
 
 #[test]
 fn float_nodes_read_real_values_where_there_are_any() {
-    let recipe =
-        Recipe { rules: vec![float(&[], Some("conv1")), float(&["Gemm"], None)], ..Recipe::default() };
+    let recipe = Recipe { rules: vec![float(&[], Some("conv1")), float(&["Gemm"], None)], ..min_max() };
     let (assignment, quantized) = quantized(&residual(), &recipe);
     let inputs = |node: &str| -> Vec<String> {
         let node = quantized.node(quantized.node_named(node).unwrap());
@@ -87,7 +90,7 @@ fn float_nodes_read_real_values_where_there_are_any() {
 #[test]
 fn an_all_float_recipe_changes_nothing() {
     let graph = residual();
-    let recipe = Recipe { default: Treatment::Float, ..Recipe::default() };
+    let recipe = Recipe { default: Treatment::Float, ..min_max() };
     let (assignment, quantized) = quantized(&graph, &recipe);
     assert!(assignment.values.is_empty());
     assert_eq!(quantized.to_string(), graph.to_string());
@@ -95,8 +98,7 @@ fn an_all_float_recipe_changes_nothing() {
 
 #[test]
 fn rearranging_alone_is_left_in_float() {
-    let recipe =
-        Recipe { rules: vec![float(&["Conv", "Add", "GlobalAveragePool"], None)], ..Recipe::default() };
+    let recipe = Recipe { rules: vec![float(&["Conv", "Add", "GlobalAveragePool"], None)], ..min_max() };
     let (assignment, _) = quantized(&residual(), &recipe);
     assert!(!assignment.is_quantized("pool"));
     assert!(assignment.is_quantized("flatten") && assignment.is_quantized("fc"));
@@ -108,17 +110,18 @@ fn rearranging_alone_is_left_in_float() {
 #[test]
 fn schemes_reach_their_values() {
     let activation =
-        ActivationScheme { dtype: ActivationType::I8, symmetric: true, ..ActivationScheme::default() };
-    let scheme = Scheme { activation, weight: WeightScheme { per_channel: false } };
+        ActivationScheme { dtype: ActivationType::I8, symmetric: true, observer: ObserverKind::MinMax };
+    let weight = WeightScheme { granularity: Granularity::PerTensor, ..WeightScheme::default() };
+    let scheme = Scheme { activation, weight };
     let rule = Rule {
         operators: vec![String::from("Conv")],
         nodes: Some(String::from("conv*")),
-        treatment: Treatment::Quantize(scheme),
+        treatment: Treatment::Static(scheme),
     };
-    let recipe = Recipe { rules: vec![rule, float(&["Softmax"], None)], ..Recipe::default() };
+    let recipe = Recipe { rules: vec![rule, float(&["Softmax"], None)], ..min_max() };
     let (assignment, quantized) = quantized(&residual(), &recipe);
     let zero_points = ["pool", "conv1", "conv2", "add"]
-        .map(|name| assignment.parameters(name).map(|parameters| parameters.zero_point));
+        .map(|name| assignment.parameters(name).map(|parameters| parameters.zero_point[0]));
     assert_eq!(zero_points, [Some(64), Some(0), Some(0), Some(64)]);
     assert_eq!(assignment.parameters("conv1").unwrap().scale, [3.0 / 127.0]);
     let weight = quantized.quant_params(quantized.value_named("conv1.weight_quantized").unwrap()).unwrap();
@@ -140,7 +143,7 @@ fn operands_outputs_and_taken_names() {
     for output in [moved, less, relu, x] {
         editor.add_output(output);
     }
-    let (assignment, quantized) = quantized(&editor.build().unwrap(), &Recipe::default());
+    let (assignment, quantized) = quantized(&editor.build().unwrap(), &min_max());
     insta::assert_snapshot!(quantized.to_string());
     let Placement::Float { reason } = &assignment.nodes["less"].placement else { panic!() };
     assert_eq!(reason, "Sub has no integer form");
@@ -148,7 +151,7 @@ fn operands_outputs_and_taken_names() {
 
 #[test]
 fn assign_is_deterministic_and_needs_the_whole_table() {
-    let (graph, recipe) = (residual(), Recipe::default());
+    let (graph, recipe) = (residual(), min_max());
     let mut table = table(&graph, &recipe);
     let json = || assign(&graph, &table, &recipe).unwrap().to_json().unwrap();
     assert_eq!(json(), json());
@@ -162,15 +165,15 @@ fn assign_is_deterministic_and_needs_the_whole_table() {
 
 #[test]
 fn a_quantized_graph_is_refused() {
-    let (_, quantized) = quantized(&residual(), &Recipe::default());
-    let error = crate::values_to_observe(&quantized, &Recipe::default()).unwrap_err();
+    let (_, quantized) = quantized(&residual(), &min_max());
+    let error = crate::values_to_observe(&quantized, &min_max()).unwrap_err();
     assert!(matches!(error, QuantError::AlreadyQuantized { .. }), "{error}");
 }
 
 #[test]
 fn assignments_of_other_graphs_are_refused() {
     let graph = residual();
-    let assignment = assign(&graph, &table(&graph, &Recipe::default()), &Recipe::default()).unwrap();
+    let assignment = assign(&graph, &table(&graph, &min_max()), &min_max()).unwrap();
     let refused = |change: &dyn Fn(&mut QuantAssignment), expected: &str| {
         let mut changed = assignment.clone();
         change(&mut changed);
@@ -192,7 +195,10 @@ fn assignments_of_other_graphs_are_refused() {
     for (parameters, expected) in [
         (Parameters { scale: vec![], ..x.clone() }, "expected 1 scales, found 0"),
         (Parameters { scale: vec![-1.0], ..x.clone() }, "expected positive finite scales, found -1"),
-        (Parameters { zero_point: 256, ..x.clone() }, "expected a zero point within 0..=255, found 256"),
+        (
+            Parameters { zero_point: vec![256], ..x.clone() },
+            "expected a zero point within 0..=255, found 256",
+        ),
         (Parameters { axis: Some(0), ..x.clone() }, "expected one scale, found scales along an axis"),
     ] {
         refused(&|a| drop(a.values.insert(String::from("x"), own(parameters.clone()))), expected);

@@ -5,7 +5,12 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::{IntegerType, Parameters};
-use crate::{ActivationScheme, ActivationType, Observer, ObserverKind, QuantError, Range};
+use crate::{ActivationScheme, ActivationType, Observer, ObserverKind, QuantError, Range, WeightScheme};
+
+/// The parameters of an i8 weight.
+fn of_weight(name: &str, weight: &Tensor, axis: Option<usize>) -> Result<Parameters, QuantError> {
+    Parameters::of_weight(name, weight, &WeightScheme::default(), axis, None)
+}
 
 #[derive(Deserialize)]
 struct Observers {
@@ -78,14 +83,14 @@ fn observers_are_those_of_pytorch() {
         for tensor in &case.tensors {
             observer.observe(tensor).unwrap();
         }
-        let range = observer.range.unwrap();
+        let range = observer.range_by(kind, &ActivationScheme::default()).unwrap();
         assert_eq!(range, Range { min: case.min, max: case.max }, "{} {}", case.name, case.observer);
 
         // PyTorch divides in f32, so the last bit may differ, and with it a zero point that stood on a half.
         let scheme = ActivationScheme { dtype: case.r#type, ..ActivationScheme::default() };
         let parameters = Parameters::of_activation(range, &scheme);
         assert!(ulps(parameters.scale[0], case.scale) <= 1, "{}: {parameters:?} {}", case.name, case.scale);
-        assert_eq!(parameters.zero_point, case.zero_point, "{} {}", case.name, case.observer);
+        assert_eq!(parameters.zero_point, [case.zero_point], "{} {}", case.name, case.observer);
     }
 }
 
@@ -95,7 +100,7 @@ fn per_channel_weights_are_those_of_pytorch() {
     assert_eq!(golden.weights.len(), 3);
     for case in &golden.weights {
         let weight = Tensor::from_vec(case.shape.clone(), case.weight.clone()).unwrap();
-        let parameters = Parameters::of_weight("w", &weight, case.axis).unwrap();
+        let parameters = of_weight("w", &weight, case.axis).unwrap();
         assert_eq!(parameters.scale.len(), case.scale.len());
         for (ours, theirs) in parameters.scale.iter().zip(&case.scale) {
             assert!(ulps(*ours, *theirs) <= 1, "{ours} {theirs}");
@@ -117,7 +122,7 @@ fn activations_are_those_of_onnx_runtime() {
             ActivationScheme { dtype: case.r#type, symmetric: case.symmetric, ..ActivationScheme::default() };
         let parameters = Parameters::of_activation(Range { min: case.min, max: case.max }, &scheme);
         assert_eq!(
-            (parameters.scale[0].to_bits(), parameters.zero_point),
+            (parameters.scale[0].to_bits(), parameters.zero_point[0]),
             (case.scale.to_bits(), case.zero_point),
             "[{}, {}] {scheme:?}: {parameters:?}, ONNX Runtime {}",
             case.min,
@@ -133,7 +138,7 @@ fn weights_are_those_of_onnx_runtime() {
     assert_eq!(golden.weights.len(), 3);
     for case in &golden.weights {
         let weight = Tensor::from_vec([case.weight.len()], case.weight.clone()).unwrap();
-        let parameters = Parameters::of_weight("w", &weight, None).unwrap();
+        let parameters = of_weight("w", &weight, None).unwrap();
         assert_eq!(parameters.scale[0].to_bits(), case.scale[0].to_bits());
         assert_eq!(parameters.quantize("w", &weight).unwrap().to_integers().unwrap(), case.quantized);
     }
@@ -142,12 +147,12 @@ fn weights_are_those_of_onnx_runtime() {
 #[test]
 fn channels_of_zeros_have_a_scale() {
     let weight = Tensor::from_vec([3, 2], vec![0.0f32, 0.0, 1.27, -0.5, 0.0, 1e-45]).unwrap();
-    let parameters = Parameters::of_weight("w", &weight, Some(0)).unwrap();
+    let parameters = of_weight("w", &weight, Some(0)).unwrap();
     assert_eq!(parameters.scale, [0.01, 0.01, 0.01]);
     let nothing = Tensor::from_vec([2, 2], vec![0f32; 4]).unwrap();
-    assert_eq!(Parameters::of_weight("w", &nothing, Some(1)).unwrap().scale, [1.0, 1.0]);
+    assert_eq!(of_weight("w", &nothing, Some(1)).unwrap().scale, [1.0, 1.0]);
     let empty = Tensor::from_vec([2, 0], Vec::<f32>::new()).unwrap();
-    assert_eq!(Parameters::of_weight("w", &empty, Some(0)).unwrap().scale, [1.0, 1.0]);
+    assert_eq!(of_weight("w", &empty, Some(0)).unwrap().scale, [1.0, 1.0]);
 }
 
 #[test]
@@ -155,10 +160,10 @@ fn weights_that_are_not_finite_are_named() {
     let mut data = vec![0f32; 24];
     data[17] = f32::NAN;
     let weight = Tensor::from_vec([2, 3, 4], data).unwrap();
-    let error = Parameters::of_weight("conv.weight", &weight, Some(0)).unwrap_err().to_string();
+    let error = of_weight("conv.weight", &weight, Some(0)).unwrap_err().to_string();
     assert!(error.starts_with("initializer `conv.weight`: element [1, 1, 1] is NaN"), "{error}");
     let infinite = Tensor::scalar(f32::NEG_INFINITY);
-    let error = Parameters::of_weight("w", &infinite, None).unwrap_err().to_string();
+    let error = of_weight("w", &infinite, None).unwrap_err().to_string();
     assert!(error.starts_with("initializer `w`: element [] is -inf"), "{error}");
 }
 
@@ -166,7 +171,7 @@ fn weights_that_are_not_finite_are_named() {
 fn a_large_bias_widens_its_weight() {
     let weight = Tensor::from_vec([2, 1], vec![1e-9f32, 1.0]).unwrap();
     let bias = Tensor::from_vec([2], vec![-50.0f32, 0.25]).unwrap();
-    let mut parameters = Parameters::of_weight("w", &weight, Some(0)).unwrap();
+    let mut parameters = of_weight("w", &weight, Some(0)).unwrap();
     let before = parameters.scale.clone();
     let (quantized, widened) = Parameters::of_bias("n", "b", &bias, 0.02, &mut parameters).unwrap();
     assert_eq!((widened, parameters.scale[1]), (1, before[1]));
@@ -177,7 +182,7 @@ fn a_large_bias_widens_its_weight() {
     assert!((real + 50.0).abs() < 1e-6 && integers[0] > i64::from(i32::MIN), "{integers:?}");
 
     let huge = Tensor::from_vec([1, 1], vec![3e38f32]).unwrap();
-    let mut parameters = Parameters::of_weight("w", &huge, Some(0)).unwrap();
+    let mut parameters = of_weight("w", &huge, Some(0)).unwrap();
     let none = Tensor::from_vec([1], vec![0f32]).unwrap();
     let error = Parameters::of_bias("n", "b", &none, 1e10, &mut parameters).unwrap_err();
     assert!(matches!(error, QuantError::BiasScale { .. }), "{error}");
@@ -194,12 +199,12 @@ proptest! {
         let scheme = ActivationScheme { dtype, symmetric, ..ActivationScheme::default() };
         let parameters = Parameters::of_activation(range, &scheme);
         let (low, high) = parameters.dtype.limits();
-        prop_assert!((low..=high).contains(&parameters.zero_point));
+        prop_assert!((low..=high).contains(&parameters.zero_point[0]));
         let zero = parameters.quantize("x", &Tensor::scalar(0f32)).unwrap().to_integers().unwrap();
-        prop_assert_eq!(zero[0], i64::from(parameters.zero_point));
+        prop_assert_eq!(zero[0], i64::from(parameters.zero_point[0]));
         // Zero points are whole, so either end may stand half a step outside.
         let step = f64::from(parameters.scale[0]);
-        let real = |q: i32| step * f64::from(q - parameters.zero_point);
+        let real = |q: i32| step * f64::from(q - parameters.zero_point[0]);
         prop_assert!(real(low) <= f64::from(range.min) + 0.5001 * step);
         prop_assert!(real(high) >= f64::from(range.max) - 0.5001 * step);
     }
@@ -211,7 +216,7 @@ proptest! {
     ) {
         let shape = [2usize, 3, 4];
         let weight = Tensor::from_vec(shape, data.clone()).unwrap();
-        let parameters = Parameters::of_weight("w", &weight, axis).unwrap();
+        let parameters = of_weight("w", &weight, axis).unwrap();
         let integers = parameters.quantize("w", &weight).unwrap();
         for (index, (w, q)) in data.iter().zip(integers.to_integers().unwrap()).enumerate() {
             let position = [index / 12, index / 4 % 3, index % 4];
@@ -229,7 +234,7 @@ proptest! {
     ) {
         let weight: Vec<f32> = weight.iter().map(|w| w * 10f32.powi(exponent)).collect();
         let weight = Tensor::from_vec([3, 2], weight).unwrap();
-        let mut parameters = Parameters::of_weight("w", &weight, Some(0)).unwrap();
+        let mut parameters = of_weight("w", &weight, Some(0)).unwrap();
         let tensor = Tensor::from_vec([3], bias.clone()).unwrap();
         let (quantized, _) = Parameters::of_bias("n", "b", &tensor, 0.01, &mut parameters).unwrap();
         prop_assert_eq!(quantized.dtype, IntegerType::I32);
