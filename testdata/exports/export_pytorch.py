@@ -146,6 +146,7 @@ def make(export: Export, folder: Path) -> dict[str, object]:
     network = export.make().eval()
     if export.extent:
         networks.settle_batch_norm(network, export.extent)
+    networks.spread_logits(network, export.samples())
     samples = export.samples()
     with torch.no_grad():
         expected = network(samples)

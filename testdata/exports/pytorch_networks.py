@@ -60,6 +60,9 @@ class RecurrentClassifier(nn.Module):
         self.recurrent = kind(
             32, 48, num_layers=2, batch_first=True, bidirectional=directions == 2
         )
+        with torch.no_grad():
+            for parameter in self.recurrent.parameters():
+                parameter.mul_(2.5)  # as lively as after training
         self.head = nn.Linear(48 * directions, CLASSES)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -149,6 +152,8 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(64)
         self.head = nn.Linear(64, VOCABULARY, bias=False)
         self.head.weight = self.tokens.weight
+        nn.init.normal_(self.tokens.weight, std=0.2)
+        nn.init.normal_(self.positions.weight, std=0.2)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits `[batch, steps, vocabulary]` of token ids `[batch, steps]`."""
@@ -211,14 +216,29 @@ def tokens(count: int, steps: int) -> Tensor:
 
 
 def settle_batch_norm(network: nn.Module, extent: int) -> None:
-    """Spreads scales and shifts of BatchNorm, and takes its statistics from forward passes."""
+    """Gives BatchNorm scales, shifts and the statistics of forward passes.
+
+    Small scales and positive shifts keep the many layers of random weights from blowing up rounding errors.
+    """
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
-        nn.init.uniform_(norm.weight, 0.6, 1.4)
-        nn.init.uniform_(norm.bias, -0.3, 0.3)
-        norm.momentum = 0.3
+        nn.init.uniform_(norm.weight, 0.3, 0.9)
+        nn.init.uniform_(norm.bias, 0.0, 1.0)
+        norm.momentum = None  # the plain mean over all passes
     network.train()
     with torch.no_grad():
         for _ in range(8 if norms else 0):
             network(images(8, extent))
     network.eval()
+
+
+def spread_logits(network: nn.Module, samples: Tensor) -> None:
+    """Scales and shifts the layer of the classes such that these samples' logits differ by about one."""
+    heads = [m for m in network.modules() if isinstance(m, nn.Linear)]
+    if not heads or heads[-1].out_features != CLASSES:
+        return
+    with torch.no_grad():
+        deviation, mean = torch.std_mean(network(samples), dim=0)
+        factor = 1.0 / deviation.mean()
+        heads[-1].bias.copy_((heads[-1].bias - mean) * factor)
+        heads[-1].weight.mul_(factor)
