@@ -43,4 +43,9 @@ impl Error {
     pub(crate) fn unsupported(op: &Op, found: impl Into<String>, supported: impl Into<String>) -> Error {
         Error::Unsupported { op: op.name().to_owned(), found: found.into(), supported: supported.into() }
     }
+
+    /// [`Error::Argument`].
+    pub(crate) fn argument(op: &Op, expected: impl Into<String>, found: impl Into<String>) -> Error {
+        Error::Argument { op: op.name().to_owned(), expected: expected.into(), found: found.into() }
+    }
 }

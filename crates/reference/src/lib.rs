@@ -6,9 +6,34 @@
 
 mod error;
 
-use calipers_ir::{Op, Tensor};
+mod cells;
+mod inputs;
+mod minifloat;
+mod numbers;
+mod packing;
+mod shape;
+
+mod activation;
+mod creation;
+mod elementwise;
+mod indexing;
+mod movement;
+mod reduction;
+mod scanning;
+
+mod convolution;
+mod image;
+mod normalization;
+mod pooling;
+mod products;
+mod quantization;
+mod recurrent;
+mod signal;
+
+use calipers_ir::{Activation, Op, Tensor};
 
 pub use error::Error;
+use inputs::Inputs;
 
 /// The results of an operator; `outputs` is how many of them the node has, the rest need not be computed.
 ///
@@ -18,38 +43,50 @@ pub use error::Error;
 /// An operator, type or form that is not supported, arguments that break a rule which depends on their values, and
 /// results that are too large.
 pub fn evaluate(op: &Op, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>, Error> {
-    let _ = (inputs, outputs);
-    match op {
-        Op::Conv(_)
-        | Op::ConvTranspose(_)
-        | Op::ConvInteger(_)
-        | Op::Gemm(_)
-        | Op::MatMul
-        | Op::Product(_)
-        | Op::Unary(_)
-        | Op::Binary(..)
-        | Op::Variadic(_)
-        | Op::Select(_)
-        | Op::Clip(_)
-        | Op::Pool(_)
-        | Op::GlobalPool(..)
-        | Op::BatchNormalization(_)
-        | Op::Normalize(_)
-        | Op::Reduce(_)
-        | Op::Scanning(_)
-        | Op::Reshape
-        | Op::Flatten { .. }
-        | Op::Transpose { .. }
-        | Op::Movement(_)
-        | Op::Indexing(_)
-        | Op::Creation(_)
-        | Op::Image(_)
-        | Op::Signal(_)
-        | Op::Recurrent(_)
-        | Op::QuantizeLinear(_)
-        | Op::DequantizeLinear(_)
-        | Op::DynamicQuantizeLinear
-        | Op::Control(_)
-        | Op::Opaque(_) => Err(Error::unsupported(op, "this operator", "another one")),
+    let inputs = Inputs::new(op, inputs)?;
+    let mut results = match op {
+        Op::Conv(conv) => convolution::evaluate(conv, &inputs),
+        Op::ConvTranspose(conv) => convolution::transposed(conv, &inputs),
+        Op::ConvInteger(conv) => convolution::integer(conv, &inputs),
+        Op::Gemm(gemm) => products::gemm(gemm, &inputs),
+        Op::MatMul => products::matrix_product(&inputs),
+        Op::Product(product) => products::evaluate(product, &inputs, outputs),
+        Op::Unary(kind) => elementwise::unary(kind, &inputs),
+        Op::Binary(kind, _) => elementwise::binary(kind, &inputs),
+        Op::Variadic(kind) => elementwise::variadic(kind, &inputs),
+        Op::Select(select) => elementwise::select(select, &inputs),
+        Op::Clip(clip) => activation::clip(*clip, &inputs),
+        Op::Pool(pool) => pooling::evaluate(pool, &inputs, outputs),
+        Op::GlobalPool(kind, layout) => pooling::global(*kind, *layout, &inputs),
+        Op::BatchNormalization(norm) => normalization::batch(norm, &inputs),
+        Op::Normalize(normalize) => normalization::evaluate(normalize, &inputs, outputs),
+        Op::Reduce(reduce) => reduction::evaluate(reduce, &inputs),
+        Op::Scanning(scanning) => scanning::evaluate(scanning, &inputs),
+        Op::Reshape => movement::reshape(&inputs),
+        Op::Flatten { axis } => movement::flatten(*axis, &inputs),
+        Op::Transpose { permutation } => movement::transpose(permutation, &inputs),
+        Op::Movement(movement) => movement::evaluate(movement, &inputs, outputs),
+        Op::Indexing(indexing) => indexing::evaluate(indexing, &inputs),
+        Op::Creation(creation) => creation::evaluate(creation, &inputs),
+        Op::Image(image) => image::evaluate(image, &inputs),
+        Op::Signal(signal) => signal::evaluate(signal, &inputs),
+        Op::Recurrent(recurrent) => recurrent::evaluate(recurrent, &inputs, outputs),
+        Op::QuantizeLinear(quantize) => quantization::quantize(quantize, &inputs),
+        Op::DequantizeLinear(dequantize) => quantization::dequantize(dequantize, &inputs),
+        Op::DynamicQuantizeLinear => quantization::dynamic(&inputs),
+        Op::Control(_) => {
+            Err(inputs.unsupported("an operator that runs subgraphs", "operators without subgraphs"))
+        }
+        Op::Opaque(opaque) => {
+            let domain = if opaque.domain.is_empty() { "ai.onnx" } else { &opaque.domain };
+            Err(inputs
+                .unsupported(format!("an operator of {domain} without a definition"), "defined operators"))
+        }
+    }?;
+    if op.activation() != Activation::None {
+        for result in &mut results {
+            *result = activation::apply(op.activation(), result, &inputs)?;
+        }
     }
+    Ok(results)
 }
