@@ -5,7 +5,7 @@
 //! <https://www.cs.toronto.edu/~kriz/cifar.html>.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::{DataError, Dataset, DuplicatePolicy, ImageShape, Splits};
@@ -20,6 +20,11 @@ pub const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
 const TRAIN_FILES: [&str; 5] =
     ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
 const TEST_FILE: &str = "test_batch.bin";
+const ALL_FILES: [&str; 6] = {
+    let [a, b, c, d, e] = TRAIN_FILES;
+    [a, b, c, d, e, TEST_FILE]
+};
+const PYTHON_NAMES: [&str; 2] = ["data_batch_1", "cifar-10-batches-py"];
 const FOLDER: &str = "cifar-10-batches-bin";
 const RECORDS: usize = 10_000;
 const RECORD_BYTES: usize = 1 + 3 * 32 * 32;
@@ -108,6 +113,21 @@ impl Samples {
         Ok(())
     }
 
+    fn append_file(&mut self, file: &Path) -> Result<(), DataError> {
+        let opened = File::open(file).map_err(io(file, "open the file"))?;
+        let metadata = opened.metadata().map_err(io(file, "open the file"))?;
+        self.append(file, metadata.len(), opened)
+    }
+
+    fn joined(files: Vec<Samples>) -> Samples {
+        let mut joined = Samples::with_files(files.len());
+        for samples in files {
+            joined.images.extend_from_slice(&samples.images);
+            joined.labels.extend_from_slice(&samples.labels);
+        }
+        joined
+    }
+
     fn into_dataset(self, name: &str) -> Result<Dataset, DataError> {
         let classes = CLASS_NAMES.map(str::to_owned).to_vec();
         Dataset::new(name, classes, SHAPE, self.images, self.labels)
@@ -115,16 +135,23 @@ impl Samples {
 }
 
 fn read_folder(path: &Path) -> Result<(Samples, Samples), DataError> {
+    let mut files = folder_files(path, &ALL_FILES)?;
+    let test = files.split_off(TRAIN_FILES.len());
+    let read = |files: &[PathBuf]| {
+        let mut samples = Samples::with_files(files.len());
+        files.iter().try_for_each(|file| samples.append_file(file)).map(|()| samples)
+    };
+    Ok((read(&files)?, read(&test)?))
+}
+
+/// The files of these names in `path` or in its folder `cifar-10-batches-bin`.
+fn folder_files(path: &Path, names: &[&str]) -> Result<Vec<PathBuf>, DataError> {
     let inner = path.join(FOLDER);
     let folder = if inner.is_dir() { &inner } else { path };
-    let absent: Vec<String> = TRAIN_FILES
-        .into_iter()
-        .chain([TEST_FILE])
-        .filter(|name| !folder.join(name).is_file())
-        .map(str::to_owned)
-        .collect();
+    let absent: Vec<String> =
+        names.iter().filter(|name| !folder.join(name).is_file()).map(|name| name.to_string()).collect();
     if !absent.is_empty() {
-        let python = ["data_batch_1", "cifar-10-batches-py"].iter().any(|name| folder.join(name).exists());
+        let python = PYTHON_NAMES.iter().any(|name| folder.join(name).exists());
         return Err(DataError::MissingFiles {
             path: folder.to_owned(),
             files: absent,
@@ -132,47 +159,37 @@ fn read_folder(path: &Path) -> Result<(Samples, Samples), DataError> {
             hint: if python { HINT_PYTHON } else { HINT },
         });
     }
-    let append = |samples: &mut Samples, name| {
-        let file = folder.join(name);
-        let opened = File::open(&file).map_err(io(&file, "open the file"))?;
-        let metadata = opened.metadata().map_err(io(&file, "open the file"))?;
-        samples.append(&file, metadata.len(), opened)
-    };
-    let mut train = Samples::with_files(TRAIN_FILES.len());
-    for name in TRAIN_FILES {
-        append(&mut train, name)?;
-    }
-    let mut test = Samples::with_files(1);
-    append(&mut test, TEST_FILE)?;
-    Ok((train, test))
+    Ok(names.iter().map(|name| folder.join(name)).collect())
 }
 
-/// The files may stand in the archive in any order and under any folder.
 fn read_archive(path: &Path) -> Result<(Samples, Samples), DataError> {
+    let mut files = archive_files(path, &ALL_FILES)?;
+    let test = files.pop().unwrap_or_default();
+    Ok((Samples::joined(files), test))
+}
+
+/// The files of these names, which may stand in the archive in any order and under any folder.
+fn archive_files(path: &Path, names: &[&str]) -> Result<Vec<Samples>, DataError> {
     let opened = File::open(path).map_err(io(path, "open the archive"))?;
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(opened));
-    let mut found: [Option<Samples>; 6] = Default::default();
+    let mut found: Vec<Option<Samples>> = names.iter().map(|_| None).collect();
     let action = "read the archive, which should be cifar-10-binary.tar.gz";
     for entry in archive.entries().map_err(io(path, action))? {
         let entry = entry.map_err(io(path, action))?;
         let inside = entry.path().map_err(io(path, action))?.into_owned();
-        let position = TRAIN_FILES
-            .into_iter()
-            .chain([TEST_FILE])
-            .position(|name| inside.file_name().is_some_and(|found| found == name));
-        if let Some(position) = position {
+        let is_inside = |name: &&str| inside.file_name().is_some_and(|found| found == *name);
+        if let Some((_, place)) = names.iter().zip(&mut found).find(|(name, _)| is_inside(name)) {
             let file: PathBuf = path.join(&inside);
             let mut samples = Samples::with_files(1);
             samples.append(&file, entry.size(), entry)?;
-            found[position] = Some(samples);
+            *place = Some(samples);
         }
     }
-    let absent: Vec<String> = TRAIN_FILES
-        .into_iter()
-        .chain([TEST_FILE])
+    let absent: Vec<String> = names
+        .iter()
         .zip(&found)
         .filter(|(_, samples)| samples.is_none())
-        .map(|(name, _)| name.to_owned())
+        .map(|(name, _)| name.to_string())
         .collect();
     if !absent.is_empty() {
         return Err(DataError::MissingFiles {
@@ -182,13 +199,69 @@ fn read_archive(path: &Path) -> Result<(Samples, Samples), DataError> {
             hint: HINT,
         });
     }
-    let mut train = Samples::with_files(TRAIN_FILES.len());
-    let [files @ .., test] = found;
-    for samples in files.into_iter().flatten() {
-        train.images.extend_from_slice(&samples.images);
-        train.labels.extend_from_slice(&samples.labels);
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// One split, without its pixels where these can be read from the files again.
+pub(crate) struct Split {
+    /// `RECORDS` labels for each file.
+    pub labels: Vec<u32>,
+    pub pixels: Pixels,
+}
+
+/// Where the pixels of a split are.
+pub(crate) enum Pixels {
+    /// In these files, in order.
+    Files(Vec<PathBuf>),
+    /// Here, image after image.
+    Memory(Vec<u8>),
+}
+
+/// Whether `path` looks like CIFAR-10, in the binary version or the one for Python.
+pub(crate) fn recognise(path: &Path) -> bool {
+    if path.is_file() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        return name.ends_with(".tar.gz") || name.ends_with(".tgz");
     }
-    Ok((train, test.unwrap_or_default()))
+    ALL_FILES.iter().chain(&PYTHON_NAMES).chain([&FOLDER]).any(|name| path.join(name).exists())
+}
+
+/// Checks one split and reads its labels, and from an archive its pixels too.
+pub(crate) fn open_split(path: &Path, test: bool) -> Result<Split, DataError> {
+    let names = if test { &[TEST_FILE][..] } else { &TRAIN_FILES[..] };
+    if !path.is_dir() {
+        let samples = Samples::joined(archive_files(path, names)?);
+        return Ok(Split { labels: samples.labels, pixels: Pixels::Memory(samples.images) });
+    }
+    let files = folder_files(path, names)?;
+    let mut labels = Vec::new();
+    for file in &files {
+        let mut samples = Samples::with_files(1);
+        samples.append_file(file)?;
+        labels.append(&mut samples.labels);
+    }
+    Ok(Split { labels, pixels: Pixels::Files(files) })
+}
+
+/// The pixels `[3, 32, 32]` of one record of a split.
+pub(crate) fn pixels(split: &Split, index: usize) -> Result<Vec<u8>, DataError> {
+    let absent = || io(Path::new("cifar10"), "find the record")(std::io::ErrorKind::NotFound.into());
+    match &split.pixels {
+        Pixels::Memory(images) => {
+            images.chunks_exact(SHAPE.bytes()).nth(index).map(<[u8]>::to_vec).ok_or_else(absent)
+        }
+        Pixels::Files(files) => {
+            let file = files.get(index / RECORDS).ok_or_else(absent)?;
+            let offset = (index % RECORDS * RECORD_BYTES + 1) as u64;
+            let mut pixels = vec![0u8; SHAPE.bytes()];
+            let mut opened = File::open(file).map_err(io(file, "open the file"))?;
+            opened
+                .seek(SeekFrom::Start(offset))
+                .and_then(|_| opened.read_exact(&mut pixels))
+                .map_err(io(file, "read the file"))?;
+            Ok(pixels)
+        }
+    }
 }
 
 fn io(path: &Path, action: &'static str) -> impl Fn(std::io::Error) -> DataError {

@@ -21,6 +21,8 @@ mod batches;
 mod normalize;
 mod worker_file;
 
+pub mod samples;
+
 pub use augment::Augmentation;
 pub use batches::{Batch, Batches};
 pub use dataset::{ChannelStatistics, Dataset, ImageShape};
