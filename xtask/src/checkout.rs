@@ -13,6 +13,11 @@ pub fn worker_sources() -> PathBuf {
     root().join("crates/workers/python")
 }
 
+/// The folder of the scripts that export networks.
+pub fn exports() -> PathBuf {
+    root().join("testdata/exports")
+}
+
 /// The folder of CIFAR-10's binary version, where a `shared` folder beside the checkout has it.
 pub fn shared_cifar10() -> Option<PathBuf> {
     let folder = root().parent()?.join("shared/data/cifar10/cifar-10-batches-bin");

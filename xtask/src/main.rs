@@ -8,6 +8,7 @@ mod process;
 mod tally;
 
 mod interpreters;
+mod exports;
 mod python_tests;
 mod ruff;
 mod rust_tests;

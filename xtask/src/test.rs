@@ -12,7 +12,7 @@ use crate::checkout::shared_cifar10;
 use crate::interpreters::Interpreters;
 use crate::rust_tests::Settings;
 use crate::tally::{Tally, summary};
-use crate::{python_tests, ruff, rust_tests};
+use crate::{exports, python_tests, ruff, rust_tests};
 
 /// Names CIFAR-10's binary version to the tests that read it.
 const CIFAR10: &str = "CALIPERS_CIFAR10";
@@ -46,12 +46,23 @@ pub fn run(options: &Options) -> io::Result<bool> {
         made.ok()
     };
 
+    let start = Instant::now();
+    let exported = match &interpreters {
+        Some(interpreters) => {
+            let (folder, tally) = exports::ensure(interpreters)?;
+            parts.push(("exported networks", tally, start.elapsed()));
+            folder
+        }
+        None => None,
+    };
+
     let cifar10: Option<OsString> = match &options.cifar10 {
         Some(path) => Some(std::path::absolute(path)?.into()),
         None => std::env::var_os(CIFAR10).or_else(|| shared_cifar10().map(OsString::from)),
     };
     let mut settings = Settings { variables: Vec::new(), ignored_too: interpreters.is_some() };
     settings.variables.extend(cifar10.as_deref().map(|path| (CIFAR10, path)));
+    settings.variables.extend(exported.as_deref().map(|path| (exports::EXPORTS, path)));
     if let Some(interpreters) = &interpreters {
         settings.variables.extend(interpreters.variables().map(|(name, path)| (name, path.as_os_str())));
     }
