@@ -1,6 +1,6 @@
 //! The sums that convolutions and matrix products are computed in, and their multipliers.
 
-use super::element::{Activation, Element, Unsupported, require};
+use super::element::{Activation, Element, Unsupported};
 use super::fixed::FixedMultiplier;
 use crate::quantize::Params;
 use crate::requant::{Requantization, Rule};
@@ -101,11 +101,7 @@ pub(crate) fn fixed_requantization<T: Element>(
 ) -> Result<Requantization, Unsupported> {
     let multipliers = weight_scales
         .iter()
-        .map(|weight| {
-            let real = product.multiplier(input.scale, *weight, output.scale);
-            require(real >= 0.0, "a scale", "positive", real)?;
-            FixedMultiplier::new(real)
-        })
+        .map(|weight| FixedMultiplier::new(product.multiplier(input.scale, *weight, output.scale)))
         .collect::<Result<_, _>>()?;
     let [min, max] = activation.range::<T>(output);
     Ok(Requantization { rule: Rule::TfLite(multipliers), zero_point: output.zero_point, min, max })

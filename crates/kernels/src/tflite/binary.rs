@@ -39,7 +39,7 @@ enum Arithmetic {
     Sum { sign: i32, left_shift: u32, inputs: [FixedMultiplier; 2], output: FixedMultiplier },
     SquaredDifference { inputs: [FixedMultiplier; 2], output: FixedMultiplier },
     // 16-bit operands whose scales are powers of two: the shifts to the right that bring both to the output's scale.
-    PowersOfTwo { sign: i32, shifts: [u32; 2] },
+    PowersOfTwo { sign: i32, shifts: [i32; 2] },
     Product(FixedMultiplier),
     Quotient(FixedMultiplier),
 }
@@ -62,14 +62,19 @@ impl Binary {
                 match logarithms {
                     [Some(x), Some(y), Some(z)] if is_wide && power_of_two_scales => {
                         let shifts = [z - x, z - y];
-                        require(shifts.contains(&0), "the larger of the scales", "the output's", output.scale)?;
+                        require(
+                            shifts.contains(&0),
+                            "the larger of the scales",
+                            "the output's",
+                            output.scale,
+                        )?;
                         require(
                             shifts.iter().all(|shift| (0..=31).contains(shift)),
                             "a scale",
                             "at most the output's",
                             left.scale.max(right.scale),
                         )?;
-                        Arithmetic::PowersOfTwo { sign, shifts: shifts.map(|shift| shift as u32) }
+                        Arithmetic::PowersOfTwo { sign, shifts }
                     }
                     _ => {
                         let left_shift = if is_wide { 15 } else { 20 };
@@ -102,12 +107,7 @@ impl Binary {
     }
 
     /// Computes the operator on operands of these shapes.
-    pub fn run<T: Element>(
-        &self,
-        left: (&[T], &[usize]),
-        right: (&[T], &[usize]),
-        output: &mut [T],
-    ) {
+    pub fn run<T: Element>(&self, left: (&[T], &[usize]), right: (&[T], &[usize]), output: &mut [T]) {
         apply(left, right, output, |x, y| T::narrow(self.element(x.widen(), y.widen())));
     }
 
@@ -147,9 +147,8 @@ fn quotient(x: i32, y: i32, multiplier: FixedMultiplier) -> i32 {
     let (inverse, bits_over_unit) = reciprocal(y, 31);
     let headroom = if x >= 0 { x.leading_zeros() } else { x.leading_ones() } as i32 - 1;
     let quotient = high_mul::<32>(x.wrapping_shl(headroom as u32), inverse);
-    let shift = multiplier.shift - bits_over_unit - headroom;
     let scaled = high_mul::<32>(quotient, multiplier.mantissa);
-    if shift > 0 { scaled.wrapping_shl(shift as u32) } else { divide_by_power::<32>(scaled, (-shift).min(31) as u32) }
+    divide_by_power::<32>(scaled, bits_over_unit + headroom - multiplier.shift)
 }
 
 /// The multipliers that bring both operands to twice the larger scale, and that scale.
@@ -202,6 +201,20 @@ pub enum Relation {
     LessEqual,
 }
 
+impl Relation {
+    #[inline(always)]
+    fn holds<T: PartialOrd>(self, x: T, y: T) -> bool {
+        match self {
+            Relation::Equal => x == y,
+            Relation::NotEqual => x != y,
+            Relation::Greater => x > y,
+            Relation::GreaterEqual => x >= y,
+            Relation::Less => x < y,
+            Relation::LessEqual => x <= y,
+        }
+    }
+}
+
 /// A comparison of quantized operands, each as `multiplier.apply((x - zero point) * 2^8)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
@@ -214,7 +227,12 @@ impl Comparison {
     /// Prepares a comparison.
     pub fn new(relation: Relation, left: Params, right: Params) -> Result<Comparison, Unsupported> {
         let multiplier = |params: Params| {
-            require(params.scale > 0.0 && params.scale != 1.0, "a scale", "positive and not 1", params.scale)?;
+            require(
+                params.scale > 0.0 && params.scale != 1.0,
+                "a scale",
+                "positive and not 1",
+                params.scale,
+            )?;
             FixedMultiplier::new(f64::from(params.scale))
         };
         Ok(Comparison {
@@ -224,29 +242,18 @@ impl Comparison {
         })
     }
 
-    /// Compares element by element.
+    /// Compares element by element. Orderings of `i16` operands are those of the integers, whatever the scales.
     pub fn run<T: Element>(&self, left: (&[T], &[usize]), right: (&[T], &[usize]), output: &mut [bool]) {
+        let is_equality = matches!(self.relation, Relation::Equal | Relation::NotEqual);
+        if T::MAX > 255 && !is_equality {
+            return apply(left, right, output, |x, y| self.relation.holds(x, y));
+        }
         let scaled = |operand: usize, x: T| {
             let FixedMultiplier { mantissa, shift } = self.multipliers[operand];
             let shifted = x.widen().wrapping_sub(self.zero_points[operand]).wrapping_shl(8);
-            // The reference always shifts to the right, by a negative count too.
-            if shift <= 0 {
-                divide_by_power::<32>(high_mul::<32>(shifted, mantissa), -shift as u32)
-            } else {
-                FixedMultiplier { mantissa, shift }.apply(shifted)
-            }
+            divide_by_power::<32>(high_mul::<32>(shifted, mantissa), -shift)
         };
-        apply(left, right, output, |x, y| {
-            let (x, y) = (scaled(0, x), scaled(1, y));
-            match self.relation {
-                Relation::Equal => x == y,
-                Relation::NotEqual => x != y,
-                Relation::Greater => x > y,
-                Relation::GreaterEqual => x >= y,
-                Relation::Less => x < y,
-                Relation::LessEqual => x <= y,
-            }
-        });
+        apply(left, right, output, |x, y| self.relation.holds(scaled(0, x), scaled(1, y)));
     }
 }
 

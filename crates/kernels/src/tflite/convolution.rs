@@ -60,8 +60,7 @@ impl Convolution {
         let outputs = geometry.group_outputs();
         let [rows, columns] = geometry.output;
         for (pixel, output) in output.chunks_exact_mut(geometry.output_channels.max(1)).enumerate() {
-            let (batch, row, column) =
-                (pixel / (rows * columns), pixel / columns % rows, pixel % columns);
+            let (batch, row, column) = (pixel / (rows * columns), pixel / columns % rows, pixel % columns);
             for (channel, output) in output.iter_mut().enumerate() {
                 let mut sum = A::ZERO;
                 for tap_row in 0..geometry.kernel[0] {
@@ -110,8 +109,7 @@ impl Convolution {
             (position.is_multiple_of(geometry.stride[axis]) && index < geometry.input[axis]).then_some(index)
         };
         for (pixel, output) in output.chunks_exact_mut(geometry.output_channels.max(1)).enumerate() {
-            let (batch, row, column) =
-                (pixel / (rows * columns), pixel / columns % rows, pixel % columns);
+            let (batch, row, column) = (pixel / (rows * columns), pixel / columns % rows, pixel % columns);
             for (channel, output) in output.iter_mut().enumerate() {
                 let mut sum = A::ZERO;
                 for tap_row in 0..geometry.kernel[0] {

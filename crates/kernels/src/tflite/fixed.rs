@@ -6,7 +6,7 @@ use super::gemmlowp::{divide_by_power, high_mul};
 /// A real number as `mantissa * 2^(shift - 31)`, to multiply integers by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FixedMultiplier {
-    /// Zero, or of magnitude `2^30..2^31`.
+    /// Zero, or in `2^30..2^31`.
     pub mantissa: i32,
     /// `-31..=30`
     pub shift: i32,
@@ -15,9 +15,9 @@ pub struct FixedMultiplier {
 impl FixedMultiplier {
     /// The nearest multiplier, halves away from zero; below about `2^-32` it is zero.
     ///
-    /// `real` is finite and below `2^30`.
+    /// `real` is not negative and below `2^30`.
     pub fn new(real: f64) -> Result<FixedMultiplier, Unsupported> {
-        require(real.is_finite(), "a multiplier", "finite", real)?;
+        require(real.is_finite() && real >= 0.0, "a multiplier", "finite and not negative", real)?;
         if real == 0.0 {
             return Ok(FixedMultiplier { mantissa: 0, shift: 0 });
         }
@@ -34,7 +34,7 @@ impl FixedMultiplier {
         Ok(FixedMultiplier { mantissa: mantissa as i32, shift })
     }
 
-    /// As [`FixedMultiplier::new`], for a real number in `0..=1`.
+    /// As [`FixedMultiplier::new`], for a real number between 0 and 1.
     pub(crate) fn of_fraction(real: f64) -> Result<FixedMultiplier, Unsupported> {
         require(real > 0.0 && real < 1.0, "a multiplier", "above 0 and below 1", real)?;
         let fixed = FixedMultiplier::new(real)?;
@@ -47,7 +47,7 @@ impl FixedMultiplier {
     #[inline(always)]
     pub fn apply(self, x: i32) -> i32 {
         let shifted = x.wrapping_shl(self.shift.max(0) as u32);
-        divide_by_power::<32>(high_mul::<32>(shifted, self.mantissa), (-self.shift).max(0) as u32)
+        divide_by_power::<32>(high_mul::<32>(shifted, self.mantissa), (-self.shift).max(0))
     }
 
     /// `floor((x * mantissa16 + 2^(14 - shift)) / 2^(15 - shift))` with the mantissa rounded to 16 bits, for
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_multiplier_is_refused() {
-        for real in [f64::NAN, f64::INFINITY, 2f64.powi(31)] {
+        for real in [f64::NAN, f64::INFINITY, -1.0, 2f64.powi(31)] {
             assert!(FixedMultiplier::new(real).is_err());
         }
         assert!(FixedMultiplier::of_fraction(1.0).is_err());

@@ -51,21 +51,22 @@ pub(crate) fn high_mul<const BITS: u32>(a: i32, b: i32) -> i32 {
     wrap::<BITS>(((product + nudge) / (1i64 << (BITS - 1))) as i32)
 }
 
-/// `x / 2^exponent`, halves away from zero; `exponent` is in `0..=31`.
+/// `x / 2^exponent`, halves away from zero, for `exponent` in `0..BITS`.
+///
+/// The reference comes here with other exponents too; these give what x86-64's shifts give.
 #[inline(always)]
-pub(crate) fn divide_by_power<const BITS: u32>(x: i32, exponent: u32) -> i32 {
-    let mask = ((1i64 << exponent) - 1) as i32;
+pub(crate) fn divide_by_power<const BITS: u32>(x: i32, exponent: i32) -> i32 {
+    let mask = wrap::<BITS>(1i64.wrapping_shl(exponent as u32).wrapping_sub(1) as i32);
     let remainder = x & mask;
     let threshold = (mask >> 1) + i32::from(x < 0);
-    let quotient = x >> exponent.min(31);
-    wrap::<BITS>(quotient.wrapping_add(i32::from(remainder > threshold)))
+    wrap::<BITS>((x >> (exponent & 31)).wrapping_add(i32::from(remainder > threshold)))
 }
 
 /// `x * 2^exponent`, saturated.
 #[inline(always)]
 pub(crate) fn multiply_by_power<const BITS: u32>(x: i32, exponent: i32) -> i32 {
     if exponent <= 0 {
-        return if exponent == 0 { x } else { divide_by_power::<BITS>(x, -exponent as u32) };
+        return if exponent == 0 { x } else { divide_by_power::<BITS>(x, -exponent) };
     }
     let threshold = ((1i64 << (BITS as i32 - 1 - exponent)) - 1) as i32;
     if x > threshold {
@@ -101,10 +102,8 @@ fn exp_near_zero<const BITS: u32>(a: i32) -> i32 {
     let x3 = mul(x2, x);
     let x4 = mul(x2, x2);
     let x4_over_4 = divide_by_power::<BITS>(x4, 2);
-    let higher_terms = divide_by_power::<BITS>(
-        add::<BITS>(mul(add::<BITS>(x4_over_4, x3), one_third), x2),
-        1,
-    );
+    let higher_terms =
+        divide_by_power::<BITS>(add::<BITS>(mul(add::<BITS>(x4_over_4, x3), one_third), x2), 1);
     let sum = mul(constant_term, add::<BITS>(x, higher_terms));
     if BITS == 16 {
         (constant_term + sum).clamp(min::<16>(), max::<16>())
@@ -117,7 +116,8 @@ fn exp_near_zero<const BITS: u32>(a: i32) -> i32 {
 #[inline(always)]
 pub(crate) fn exp_on_negative_values<const BITS: u32>(a: i32, integer_bits: i32) -> i32 {
     // exp(-2^exponent) for exponents from -2 on.
-    const POWERS: [i32; 7] = [1_672_461_947, 1_302_514_674, 790_015_084, 290_630_308, 39_332_535, 720_401, 242];
+    const POWERS: [i32; 7] =
+        [1_672_461_947, 1_302_514_674, 790_015_084, 290_630_308, 39_332_535, 720_401, 242];
     let fractional_bits = BITS as i32 - 1 - integer_bits;
     let one_quarter = 1 << (fractional_bits - 2);
     let residue = (a & (one_quarter - 1)) - one_quarter;
@@ -142,7 +142,7 @@ fn two_over_one_plus<const BITS: u32>(a: i32) -> i32 {
     let half_denominator = rounding_half_sum(a, max::<BITS>());
     let one = 1 << (BITS - 3);
     let mut x = add::<BITS>(
-        constant::<BITS>(1_515_870_810), // 48/17
+        constant::<BITS>(1_515_870_810),                         // 48/17
         mul(half_denominator, constant::<BITS>(-1_010_580_540)), // -32/17
     );
     for _ in 0..3 {
@@ -262,8 +262,8 @@ pub(crate) fn logarithm(x: i32, input_bits: i32, output_bits: i32) -> i32 {
     let q = q.wrapping_add(q);
     let square = mul(q, q);
     let numerator = mul(q, r).wrapping_add(mul(mul(q, square), ALPHA_N));
-    let denominator = mul(p, ALPHA_I.wrapping_add(q).wrapping_add(mul(ALPHA_D, square)))
-        .wrapping_add(mul(ALPHA_F, q));
+    let denominator =
+        mul(p, ALPHA_I.wrapping_add(q).wrapping_add(mul(ALPHA_D, square))).wrapping_add(mul(ALPHA_F, q));
     let scaled = mul(rescale::<32>(numerator, 0, sum_bits), one_over_one_plus::<32>(denominator));
     rescale::<32>(mul(power, LN_2).wrapping_add(scaled), sum_bits, output_bits)
 }

@@ -140,7 +140,11 @@ impl MatrixShapes {
     pub(crate) fn check(&self, left: usize, right: usize, output: usize) {
         let count = |extents: &[usize]| extents.iter().product::<usize>();
         assert_eq!(left, count(&self.left_batch) * self.rows * self.depth, "length of the left operand");
-        assert_eq!(right, count(&self.right_batch) * self.depth * self.columns, "length of the right operand");
+        assert_eq!(
+            right,
+            count(&self.right_batch) * self.depth * self.columns,
+            "length of the right operand"
+        );
         let batch = broadcast::shape(&self.left_batch, &self.right_batch);
         assert_eq!(output, count(&batch) * self.rows * self.columns, "length of the output");
     }

@@ -21,9 +21,18 @@ mod fixed;
 mod accumulate;
 pub mod broadcast;
 
-pub mod binary;
 pub mod convolution;
 pub mod matmul;
+
+pub mod binary;
+pub mod lookup;
+pub mod pool;
+pub mod quantize;
+pub mod reduce;
+pub mod resize;
+pub mod sigmoid;
+pub mod softmax;
+pub mod unary;
 
 pub use accumulate::Accumulator;
 pub use element::{Activation, Element, Unsupported};

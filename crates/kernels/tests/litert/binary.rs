@@ -41,8 +41,11 @@ fn arithmetic<T: Element + Typed>(
     for index in 0..cases {
         let (left_shape, right_shape) = SHAPES[index % SHAPES.len()];
         let shape = broadcast::shape(left_shape, right_shape);
-        let (activation, code) =
-            if operation == BinaryOperation::SquaredDifference { ACTIVATIONS[0] } else { numbers.of(&ACTIVATIONS) };
+        let (activation, code) = if operation == BinaryOperation::SquaredDifference {
+            ACTIVATIONS[0]
+        } else {
+            numbers.of(&ACTIVATIONS)
+        };
         let wide = T::MAX > 255;
         let mut left = params::<T>(numbers, -10.0, 2.0);
         let mut right = params::<T>(numbers, -10.0, 2.0);
@@ -66,7 +69,9 @@ fn arithmetic<T: Element + Typed>(
                 std::mem::swap(&mut left.scale, &mut right.scale);
             }
         }
-        let Ok(prepared) = Binary::new::<T>(operation, left, right, output, activation, powers) else { continue };
+        let Ok(prepared) = Binary::new::<T>(operation, left, right, output, activation, powers) else {
+            continue;
+        };
         let x: Vec<T> = numbers.integers(count(left_shape));
         let mut y: Vec<T> = numbers.integers(count(right_shape));
         if operation == BinaryOperation::Divide {

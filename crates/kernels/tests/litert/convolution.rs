@@ -12,7 +12,13 @@ const ACTIVATIONS: [(Activation, u8); 4] =
     [(Activation::None, 0), (Activation::Relu, 1), (Activation::ReluN1To1, 2), (Activation::Relu6, 3)];
 
 /// Output extent and padding at the beginning, as TensorFlow defines SAME and VALID.
-fn padding(same: bool, input: usize, kernel: usize, stride: usize, dilation: usize) -> Option<(usize, usize)> {
+pub fn padding(
+    same: bool,
+    input: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+) -> Option<(usize, usize)> {
     let window = (kernel - 1) * dilation + 1;
     let output = if same { input.div_ceil(stride) } else { (input + stride).checked_sub(window)? / stride };
     let total = ((output.max(1) - 1) * stride + window).saturating_sub(input);
@@ -46,7 +52,11 @@ fn geometry(numbers: &mut Numbers, kind: Kind) -> Option<(Geometry, bool)> {
     for axis in 0..2 {
         if kind == Kind::Transposed {
             // The output is what a convolution of these strides would make the input of.
-            let longest = if same { small[axis] * stride[axis] } else { (small[axis] - 1) * stride[axis] + kernel[axis] };
+            let longest = if same {
+                small[axis] * stride[axis]
+            } else {
+                (small[axis] - 1) * stride[axis] + kernel[axis]
+            };
             large[axis] = longest - numbers.extent(0, stride[axis] - 1).min(longest - 1);
             let (output, pad) = padding(same, large[axis], kernel[axis], stride[axis], 1)?;
             if output != small[axis] {
@@ -124,7 +134,11 @@ where
         let weights: Vec<W> = if unsigned {
             numbers.integers(geometry.weight_len())
         } else {
-            numbers.weights(geometry.weight_len()).iter().map(|weight| W::narrow(i32::from(*weight))).collect()
+            numbers
+                .weights(geometry.weight_len())
+                .iter()
+                .map(|weight| W::narrow(i32::from(*weight)))
+                .collect()
         };
         let limit = if wide { 1 << 20 } else { 1 << 14 };
         let bias: Vec<A> = (0..geometry.output_channels)
@@ -176,8 +190,7 @@ where
             Kind::Transposed => {
                 let shape: Vec<i32> = output_shape.iter().map(|extent| *extent as i32).collect();
                 let shape = Tensor::constant(&[4], shape);
-                let inputs =
-                    vec![Some(shape), Some(weight_tensor), Some(input_tensor), Some(bias_tensor)];
+                let inputs = vec![Some(shape), Some(weight_tensor), Some(input_tensor), Some(bias_tensor)];
                 ("TRANSPOSE_CONV", "TransposeConvOptions", inputs)
             }
         };
@@ -199,12 +212,20 @@ where
 fn convolutions_equal_litert() {
     let mut suite = Suite::default();
     let numbers = &mut Numbers(2);
-    for (kind, count) in [(Kind::Full, 200), (Kind::Grouped, 60), (Kind::Depthwise, 200), (Kind::Transposed, 150)] {
+    for (kind, count) in
+        [(Kind::Full, 200), (Kind::Grouped, 60), (Kind::Depthwise, 200), (Kind::Transposed, 150)]
+    {
         let label = if kind == Kind::Grouped { "in groups " } else { "" };
         cases::<i8, i8, i32>(&mut suite, numbers, kind, &format!("{label}INT8"), count);
         cases::<i16, i8, i64>(&mut suite, numbers, kind, &format!("{label}INT16 of INT64 sums"), count / 2);
         if kind != Kind::Depthwise {
-            cases::<i16, i8, i32>(&mut suite, numbers, kind, &format!("{label}INT16 of INT32 sums"), count / 4);
+            cases::<i16, i8, i32>(
+                &mut suite,
+                numbers,
+                kind,
+                &format!("{label}INT16 of INT32 sums"),
+                count / 4,
+            );
         }
         if kind != Kind::Grouped {
             cases::<u8, u8, i32>(&mut suite, numbers, kind, &format!("{label}UINT8"), count / 3);

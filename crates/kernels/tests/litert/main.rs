@@ -6,4 +6,7 @@
 mod binary;
 mod convolution;
 mod matmul;
+mod reduce;
+mod spatial;
+mod unary;
 mod suite;

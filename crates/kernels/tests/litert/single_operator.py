@@ -8,6 +8,7 @@ CASES holds a list of cases:
      "inputs": [TENSOR or null, ...], "outputs": [TENSOR, ...], "intermediates": [TENSOR, ...]}
 
 Options are attributes of the class of that name in LiteRT's schema; version, options and intermediates may be absent.
+"resolver": "BUILTIN_WITHOUT_DEFAULT_DELEGATES" asks for the optimized kernels, for operators that have no others.
 A TENSOR is
 
     {"type": "INT8", "shape": [1, 2], "scale": [0.5], "zero_point": [0], "axis": 0, "value": "key in VALUES",
@@ -115,7 +116,9 @@ def run(case: Json, values: Values, folder: Path | None) -> list[np.ndarray]:
     if folder is not None:
         (folder / f"{case['name']}.tflite").write_bytes(content)
     interpreter = Interpreter(
-        model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
+        model_content=content,
+        experimental_op_resolver_type=getattr(OpResolverType, case.get("resolver", "BUILTIN_REF")),
+        num_threads=1,
     )
     interpreter.allocate_tensors()
     for index, value in builder.fed:
