@@ -21,6 +21,7 @@ mod batches;
 mod normalize;
 mod worker_file;
 
+pub mod fetch;
 pub mod samples;
 
 pub use augment::Augmentation;

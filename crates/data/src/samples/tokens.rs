@@ -256,15 +256,15 @@ fn shapes(path: &Path, inputs: &[ModelInput], given: Option<usize>) -> Result<Sh
             Some(_) => return Err(refuse(format!("the input '{}' is not of that shape", input.name))),
         };
         shapes.batched.push(batched);
-        if let Some(batch) = batch {
-            if batch == 0 || shapes.batch.replace(batch).is_some_and(|other| other != batch) {
-                return Err(refuse(format!("the input '{}' takes a batch of its own", input.name)));
-            }
+        if let Some(batch) = batch
+            && (batch == 0 || shapes.batch.replace(batch).is_some_and(|other| other != batch))
+        {
+            return Err(refuse(format!("the input '{}' takes a batch of its own", input.name)));
         }
-        if let Some(length) = length {
-            if settled.replace(length).is_some_and(|other| other != length) {
-                return Err(refuse(format!("the input '{}' takes {length} tokens", input.name)));
-            }
+        if let Some(length) = length
+            && settled.replace(length).is_some_and(|other| other != length)
+        {
+            return Err(refuse(format!("the input '{}' takes {length} tokens", input.name)));
         }
     }
     if let (Some(settled), Some(given)) = (settled, given)
