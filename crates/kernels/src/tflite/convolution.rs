@@ -53,36 +53,11 @@ impl Convolution {
         bias: Option<&[A]>,
         output: &mut [T],
     ) {
-        let geometry = &self.geometry;
-        geometry.check(input.len(), output.len());
-        assert_eq!(weights.len(), geometry.weight_len(), "weight length");
-        let inputs = geometry.group_inputs();
-        let outputs = geometry.group_outputs();
-        let [rows, columns] = geometry.output;
-        for (pixel, output) in output.chunks_exact_mut(geometry.output_channels.max(1)).enumerate() {
-            let (batch, row, column) = (pixel / (rows * columns), pixel / columns % rows, pixel % columns);
-            for (channel, output) in output.iter_mut().enumerate() {
-                let mut sum = A::ZERO;
-                for tap_row in 0..geometry.kernel[0] {
-                    let Some(source_row) = geometry.source(0, row, tap_row) else { continue };
-                    for tap_column in 0..geometry.kernel[1] {
-                        let Some(source_column) = geometry.source(1, column, tap_column) else { continue };
-                        let pixel =
-                            (batch * geometry.input[0] + source_row) * geometry.input[1] + source_column;
-                        let first = pixel * geometry.input_channels + channel / outputs * inputs;
-                        let tap = (channel * geometry.kernel[0] + tap_row) * geometry.kernel[1] + tap_column;
-                        sum = dot(
-                            sum,
-                            &input[first..first + inputs],
-                            self.input_zero_point.wrapping_neg(),
-                            &weights[tap * inputs..][..inputs],
-                            self.weight_zero_point.wrapping_neg(),
-                        );
-                    }
-                }
-                *output = self.finish(sum, bias, channel);
-            }
-        }
+        let zero_points = |_| self.input_zero_point;
+        let operands = (input, weights, self.weight_zero_point);
+        convolve(&self.geometry, operands, zero_points, output, |sum, _, channel| {
+            self.finish(sum, bias, channel)
+        });
     }
 
     /// Convolves transposed: every input pixel adds its products to the outputs that it reaches.
@@ -137,5 +112,45 @@ impl Convolution {
     fn finish<T: Element, A: Accumulator>(&self, sum: A, bias: Option<&[A]>, channel: usize) -> T {
         let sum = bias.map_or(sum, |bias| sum.plus(bias[channel]));
         T::narrow(sum.finish(&self.requantization, channel))
+    }
+}
+
+/// Calls `finish` with every output's sum, image and channel. Zero points are those of input images and of the weights.
+#[inline(always)]
+pub(crate) fn convolve<T: Element, W: Element, A: Accumulator, U>(
+    geometry: &Geometry,
+    (input, weights, weight_zero_point): (&[T], &[W], i32),
+    zero_point: impl Fn(usize) -> i32,
+    output: &mut [U],
+    finish: impl Fn(A, usize, usize) -> U,
+) {
+    geometry.check(input.len(), output.len());
+    assert_eq!(weights.len(), geometry.weight_len(), "weight length");
+    let inputs = geometry.group_inputs();
+    let outputs = geometry.group_outputs();
+    let [rows, columns] = geometry.output;
+    for (pixel, output) in output.chunks_exact_mut(geometry.output_channels.max(1)).enumerate() {
+        let (batch, row, column) = (pixel / (rows * columns), pixel / columns % rows, pixel % columns);
+        let offset = zero_point(batch).wrapping_neg();
+        for (channel, output) in output.iter_mut().enumerate() {
+            let mut sum = A::ZERO;
+            for tap_row in 0..geometry.kernel[0] {
+                let Some(source_row) = geometry.source(0, row, tap_row) else { continue };
+                for tap_column in 0..geometry.kernel[1] {
+                    let Some(source_column) = geometry.source(1, column, tap_column) else { continue };
+                    let pixel = (batch * geometry.input[0] + source_row) * geometry.input[1] + source_column;
+                    let first = pixel * geometry.input_channels + channel / outputs * inputs;
+                    let tap = (channel * geometry.kernel[0] + tap_row) * geometry.kernel[1] + tap_column;
+                    sum = dot(
+                        sum,
+                        &input[first..first + inputs],
+                        offset,
+                        &weights[tap * inputs..][..inputs],
+                        weight_zero_point.wrapping_neg(),
+                    );
+                }
+            }
+            *output = finish(sum, batch, channel);
+        }
     }
 }

@@ -22,10 +22,12 @@ mod accumulate;
 pub mod broadcast;
 
 pub mod convolution;
+pub mod hybrid;
 pub mod matmul;
 
 pub mod binary;
 pub mod lookup;
+pub mod lstm;
 pub mod pool;
 pub mod quantize;
 pub mod reduce;

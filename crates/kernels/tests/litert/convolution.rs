@@ -26,14 +26,14 @@ pub fn padding(
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub enum Kind {
     Full,
     Grouped,
     Depthwise,
     Transposed,
 }
 
-fn geometry(numbers: &mut Numbers, kind: Kind) -> Option<(Geometry, bool)> {
+pub fn geometry(numbers: &mut Numbers, kind: Kind) -> Option<(Geometry, bool)> {
     let same = numbers.of(&[true, false]);
     let groups = match kind {
         Kind::Full | Kind::Transposed => 1,
@@ -84,7 +84,7 @@ fn geometry(numbers: &mut Numbers, kind: Kind) -> Option<(Geometry, bool)> {
 }
 
 /// `[output channel, height, width, 1]` as TFLite stores a depthwise convolution, `[1, height, width, output channel]`.
-fn depthwise_layout<W: Copy>(weights: &[W], channels: usize) -> Vec<W> {
+pub fn depthwise_layout<W: Copy>(weights: &[W], channels: usize) -> Vec<W> {
     let taps = weights.len() / channels;
     (0..weights.len()).map(|index| weights[index % channels * taps + index / channels]).collect()
 }

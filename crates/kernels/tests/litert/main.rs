@@ -5,6 +5,8 @@
 
 mod binary;
 mod convolution;
+mod hybrid;
+mod lstm;
 mod matmul;
 mod reduce;
 mod spatial;
