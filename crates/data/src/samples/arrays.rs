@@ -122,6 +122,3 @@ impl Samples for ArraySamples {
         format!("{}, sample {index}", self.name)
     }
 }
-
-#[cfg(test)]
-mod tests;

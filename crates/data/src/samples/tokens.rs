@@ -415,6 +415,3 @@ fn number(word: &[u8], start: usize, what: &str, greatest: i128) -> Result<i128,
         }),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use calipers_data::samples::{BatchRule, Element, Extent, ModelInput, Samples, batches};
+use calipers_data::samples::{BatchRule, Element, Extent, ModelInput, batches};
 use zip::write::SimpleFileOptions;
 
 use crate::{assert_says, input, opened, refusal, testdata};
