@@ -20,8 +20,9 @@ impl QuantizedRows {
     /// Quantizes rows of `depth` elements.
     ///
     /// Symmetric: `scale = max |x| / 127`, `q = clamp(round_half_away(x * (127 / max |x|)), -127, 127)`. Asymmetric:
-    /// the range with zero in it is spread over -128..=127 in f64, the zero point is rounded, and `q =
-    /// clamp(round_half_away(zero point + x * (1 / scale)), -128, 127)`.
+    /// the range with zero in it is spread over -128..=127, the zero point is rounded, and `q =
+    /// clamp(round_half_away(x * (1 / scale)) + zero point, -128, 127)`. This is what LiteRT computes where it has
+    /// vector instructions; elsewhere the last bits of asymmetric scales differ.
     pub fn new(depth: usize, input: &[f32], asymmetric: bool) -> QuantizedRows {
         let rows = input.len() / depth.max(1);
         let mut quantized = QuantizedRows {
@@ -68,19 +69,21 @@ fn quantize_symmetric(row: &[f32], values: &mut [i8]) -> (f32, i32) {
 
 fn quantize_asymmetric(row: &[f32], values: &mut [i8]) -> (f32, i32) {
     let [min, max] = bounds(row);
-    let (min, max) = (f64::from(min.min(0.0)), f64::from(max.max(0.0)));
+    let (min, max) = (min.min(0.0), max.max(0.0));
     if min == max {
         values.fill(0);
         return (1.0, 0);
     }
-    let scale = (max - min) / 255.0;
+    let scale = f64::from(max - min) / 255.0;
+    let (min, max) = (f64::from(min), f64::from(max));
     let from_min_is_closer = 128.0 + (min / scale).abs() < 127.0 + (max / scale).abs();
     let zero_point = if from_min_is_closer { -128.0 - min / scale } else { 127.0 - max / scale };
     let zero_point = zero_point.clamp(-128.0, 127.0).round() as i32;
     let scale = scale as f32;
     let inverse = 1.0 / scale;
     for (value, x) in values.iter_mut().zip(row) {
-        *value = truncate((zero_point as f32 + x * inverse).round()).clamp(-128, 127) as i8;
+        let steps = truncate((x * inverse).round());
+        *value = steps.wrapping_add(zero_point).clamp(-128, 127) as i8;
     }
     (scale, zero_point)
 }
