@@ -4,6 +4,7 @@
 mod decode;
 mod folder;
 mod preprocessing;
+mod target;
 mod resize;
 mod tensor;
 
@@ -21,7 +22,7 @@ pub use preprocessing::{
 
 pub(crate) use cifar10::Records;
 pub(crate) use folder::{Files, Listing, is_image, list};
-pub(crate) use preprocessing::Target;
+pub(crate) use target::Target;
 
 /// An image as it was stored: 8 bits a channel, pixel by pixel, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,6 +42,9 @@ fn npz(path: &Path, members: &[(&str, Vec<u8>)]) {
     writer.finish().unwrap();
 }
 
+/// What is wrong, the members of an archive, the model's inputs, and what the message says.
+type Misfit = (&'static str, Vec<(&'static str, Vec<u8>)>, Vec<ModelInput>, &'static [&'static str]);
+
 fn f32_input(name: &str, shape: &[usize]) -> ModelInput {
     input(name, Element::F32, shape)
 }
@@ -115,7 +118,7 @@ fn names_types_and_shapes_that_do_not_fit_are_listed_with_what_does() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.npz");
     let six = floats("(3, 2)", &[0.0; 6]);
-    let cases: [(&str, Vec<(&str, Vec<u8>)>, Vec<ModelInput>, &[&str]); 10] = [
+    let cases: [Misfit; 10] = [
         (
             "a near name",
             vec![("imput", six.clone())],

@@ -187,7 +187,7 @@ fn settings_that_cannot_be_met_are_refused() {
             ["the layout is Nhwc", "Nchw, as the model's input"],
         ),
     ] {
-        let error = open(&image, &[model.clone()], &with(overrides)).unwrap_err();
+        let error = open(&image, std::slice::from_ref(&model), &with(overrides)).unwrap_err();
         assert_says(&error.to_string(), &parts);
     }
     for (inputs, parts) in [
