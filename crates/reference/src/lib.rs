@@ -6,12 +6,14 @@
 
 mod error;
 
+mod accumulate;
 mod cells;
 mod inputs;
 mod minifloat;
 mod numbers;
 mod packing;
 mod shape;
+mod spatial;
 
 mod activation;
 mod creation;
