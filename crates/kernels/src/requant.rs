@@ -146,7 +146,7 @@ pub(crate) fn round_into(value: f32, bounds: [f32; 2]) -> i32 {
 #[inline(always)]
 fn round_away(value: f64) -> i32 {
     let rounded = value.round();
-    if rounded >= -2_147_483_648.0 && rounded < 2_147_483_648.0 { rounded as i32 } else { i32::MIN }
+    if (-2_147_483_648.0..2_147_483_648.0).contains(&rounded) { rounded as i32 } else { i32::MIN }
 }
 
 #[inline(always)]

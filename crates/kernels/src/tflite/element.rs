@@ -46,7 +46,7 @@ pub(crate) fn saturate<T: Element>(value: i32) -> T {
 /// The conversion of C++ on x86-64: towards zero, and the smallest integer for what does not fit.
 #[inline(always)]
 pub(crate) fn truncate(value: f32) -> i32 {
-    if value >= -2_147_483_648.0 && value < 2_147_483_648.0 { value as i32 } else { i32::MIN }
+    if (-2_147_483_648.0..2_147_483_648.0).contains(&value) { value as i32 } else { i32::MIN }
 }
 
 /// The activation fused into an operator.

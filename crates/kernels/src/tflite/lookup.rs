@@ -57,7 +57,7 @@ impl Function {
         }
     }
 
-    fn check<T: Element>(self, input: Params, output: Params) -> Result<(), Unsupported> {
+    fn check(self, input: Params, output: Params) -> Result<(), Unsupported> {
         for params in [input, output] {
             require(params.scale > 0.0 && params.scale.is_finite(), "a scale", "positive", params.scale)?;
         }
@@ -84,7 +84,7 @@ impl<T: Element> Table8<T> {
     /// Tabulates a function: `saturate(round_half_away(f(scale * (x - zero point)) / output scale) + output zero
     /// point)`, in f32. Roots are computed in their own ways: SQRT truncates, RSQRT is in fixed point.
     pub fn new(function: Function, input: Params, output: Params) -> Result<Table8<T>, Unsupported> {
-        function.check::<T>(input, output)?;
+        function.check(input, output)?;
         assert!(T::MAX <= 255, "8-bit data");
         let rsqrt = FixedMultiplier::new(match function {
             Function::Rsqrt => 1.0 / f64::from(input.scale.sqrt() * output.scale),
@@ -149,7 +149,7 @@ pub struct Table16 {
 impl Table16 {
     /// Tabulates a function; all zero points are 0.
     pub fn new(function: Function, input: Params, output: Params) -> Result<Table16, Unsupported> {
-        function.check::<i16>(input, output)?;
+        function.check(input, output)?;
         let knots = Knots::of_f32(input, output, |x| function.evaluate::<i16>(x, output));
         let least = if function.is_root() { input.zero_point } else { i32::from(i16::MIN) };
         Ok(Table16 { knots, least, root: (function == Function::Sqrt).then_some([input, output]) })

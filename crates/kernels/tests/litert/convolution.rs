@@ -1,9 +1,10 @@
 //! Convolutions.
 
-use calipers_kernels::convolution::Geometry;
+use calipers_kernels::convolution::{ByteConstants, Geometry, PackedBytes, convolve_bytes};
 use calipers_kernels::quantize::Params;
 use calipers_kernels::tflite::convolution::Convolution;
 use calipers_kernels::tflite::{Accumulator, Activation, Element};
+use calipers_kernels::{Execution, Supported};
 use serde_json::json;
 
 use crate::suite::{Data, Numbers, Suite, Tensor, Typed};
@@ -201,10 +202,30 @@ where
                 prepared.transposed(&x, &weights, Some(&bias[..]), &mut result);
             } else {
                 prepared.run(&x, &weights, Some(&bias[..]), &mut result);
+                if let (Data::I8(x), Data::I8(weights), Data::I32(bias)) =
+                    (x.into(), weights.into(), bias.into())
+                {
+                    let fast = packed(&prepared, &x, &weights, &bias);
+                    assert_eq!(result.clone().into(), Data::from(fast), "the packed kernel");
+                }
             }
             vec![result.into()]
         });
     }
+}
+
+/// The same by packed weights, whose kernels take TFLite's requantization too.
+fn packed(prepared: &Convolution, x: &[i8], weights: &[i8], bias: &[i32]) -> Vec<i8> {
+    let constants = ByteConstants {
+        input_zero_point: prepared.input_zero_point,
+        weight_zero_points: &[0],
+        bias: Some(bias),
+    };
+    let geometry = &prepared.geometry;
+    let weights = PackedBytes::pack(Supported::detect(), geometry, weights, constants);
+    let mut output = vec![0i8; geometry.output_len()];
+    convolve_bytes(Execution::single(), geometry, x, &weights, &prepared.requantization, &mut output);
+    output
 }
 
 #[test]

@@ -154,7 +154,9 @@ fn batch_matmul(suite: &mut Suite, numbers: &mut Numbers, count: usize) {
             left_transposed: numbers.of(&[true, false]),
             right_transposed: numbers.of(&[true, false]),
         };
-        let scales = vec![numbers.scale(-12.0, -4.0)];
+        let per_column = columns > 1 && numbers.of(&[true, false]);
+        let scales: Vec<f32> =
+            (0..if per_column { columns } else { 1 }).map(|_| numbers.scale(-12.0, -4.0)).collect();
         let asymmetric = numbers.of(&[true, false]);
         let shape = |batch: &[usize], transposed: bool, matrix: [usize; 2]| {
             let [first, second] = matrix;
@@ -163,11 +165,12 @@ fn batch_matmul(suite: &mut Suite, numbers: &mut Numbers, count: usize) {
         let left_shape = shape(left_batch, shapes.left_transposed, [rows, depth]);
         let right_shape = shape(right_batch, shapes.right_transposed, [depth, columns]);
         let output_shape = shape(&broadcast::shape(left_batch, right_batch), false, [rows, columns]);
+        let column_axis = right_shape.len() - if shapes.right_transposed { 2 } else { 1 };
         let x = activations(numbers, left_shape.iter().product());
         let weights = numbers.weights(right_shape.iter().product());
         let inputs = vec![
             Some(Tensor::input(&left_shape, x.clone())),
-            Some(weight_tensor(&right_shape, weights.clone(), &scales, 0)),
+            Some(weight_tensor(&right_shape, weights.clone(), &scales, column_axis)),
         ];
         let options = json!({
             "type": "BatchMatMulOptions",

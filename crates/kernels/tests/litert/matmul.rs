@@ -1,8 +1,11 @@
 //! Matrix products.
 
+use calipers_kernels::convolution::ByteConstants;
+use calipers_kernels::matmul::{Extent, PackedBytes, multiply_bytes};
 use calipers_kernels::quantize::Params;
 use calipers_kernels::tflite::matmul::{BatchMatMul, FullyConnected, MatrixShapes};
 use calipers_kernels::tflite::{Accumulator, Activation, Element, broadcast};
+use calipers_kernels::{Execution, Supported};
 use serde_json::json;
 
 use crate::suite::{Data, Numbers, Suite, Tensor, Typed};
@@ -81,10 +84,33 @@ where
                 prepared.run(&x, &weights, bias.as_deref(), &mut result);
             } else {
                 prepared.run(&x, &weights, bias.as_deref(), &mut result);
+                let bias = bias.map(Into::into);
+                if let (Data::I8(x), Data::I8(weights)) = (x.into(), weights.into()) {
+                    let fast = packed(&prepared, &x, &weights, bias);
+                    assert_eq!(result.clone().into(), Data::from(fast), "the packed kernel");
+                }
             }
             vec![result.into()]
         });
     }
+}
+
+/// The same by packed weights, whose kernels take TFLite's requantization too.
+fn packed(prepared: &FullyConnected, x: &[i8], weights: &[i8], bias: Option<Data>) -> Vec<i8> {
+    let bias = bias.map(|bias| {
+        let Data::I32(bias) = bias else { panic!("a bias of 32 bits") };
+        bias
+    });
+    let constants = ByteConstants {
+        input_zero_point: prepared.input_zero_point,
+        weight_zero_points: &[prepared.weight_zero_point],
+        bias: bias.as_deref(),
+    };
+    let extent = Extent { outputs: prepared.units, depth: prepared.depth };
+    let weights = PackedBytes::pack(Supported::detect(), extent, weights, constants);
+    let mut output = vec![0i8; x.len() / prepared.depth * prepared.units];
+    multiply_bytes(Execution::single(), x, &weights, &prepared.requantization, &mut output);
+    output
 }
 
 fn batch_matmul<T, W, A>(suite: &mut Suite, numbers: &mut Numbers, label: &str, count: usize)

@@ -54,9 +54,16 @@ class ModelBuilder:
         code.version = case.get("version", 1)
         operator = schema.OperatorT()
         operator.opcodeIndex = 0
-        operator.inputs = [self.tensor(case["name"], tensor) for tensor in case["inputs"]]
-        operator.outputs = [self.tensor(case["name"], tensor) for tensor in case["outputs"]]
-        operator.intermediates = [self.tensor(case["name"], tensor) for tensor in case.get("intermediates", [])]
+        operator.inputs = [
+            self.tensor(case["name"], tensor) for tensor in case["inputs"]
+        ]
+        operator.outputs = [
+            self.tensor(case["name"], tensor) for tensor in case["outputs"]
+        ]
+        operator.intermediates = [
+            self.tensor(case["name"], tensor)
+            for tensor in case.get("intermediates", [])
+        ]
         if "options" in case:
             options = dict(case["options"])
             kind = options.pop("type")
@@ -87,7 +94,9 @@ class ModelBuilder:
         if "scale" in description:
             quantization = schema.QuantizationParametersT()
             quantization.scale = description["scale"]
-            quantization.zeroPoint = description.get("zero_point", [0] * len(description["scale"]))
+            quantization.zeroPoint = description.get(
+                "zero_point", [0] * len(description["scale"])
+            )
             quantization.quantizedDimension = description.get("axis", 0)
             tensor.quantization = quantization
         self.graph.tensors.append(tensor)
@@ -117,7 +126,9 @@ def run(case: Json, values: Values, folder: Path | None) -> list[np.ndarray]:
         (folder / f"{case['name']}.tflite").write_bytes(content)
     interpreter = Interpreter(
         model_content=content,
-        experimental_op_resolver_type=getattr(OpResolverType, case.get("resolver", "BUILTIN_REF")),
+        experimental_op_resolver_type=getattr(
+            OpResolverType, case.get("resolver", "BUILTIN_REF")
+        ),
         num_threads=1,
     )
     interpreter.allocate_tensors()
@@ -150,7 +161,14 @@ def main() -> None:
         for index, output in enumerate(outputs):
             results[f"{case['name']}.{index}"] = np.ascontiguousarray(output)
     save_file(results, arguments.results)
-    print(json.dumps({"version": importlib.metadata.version("ai-edge-litert"), "refused": refused}))
+    print(
+        json.dumps(
+            {
+                "version": importlib.metadata.version("ai-edge-litert"),
+                "refused": refused,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -108,8 +108,10 @@ where
     }
 }
 
-const FUNCTIONS: [(Function, &str, &str, &[(i32, i32)]); 9] = [
-    // The types that LiteRT has each for, by the ends of their ranges.
+/// A function, its operator, the operator's options, and the types that LiteRT has it for, by the ends of their ranges.
+type Tabulated = (Function, &'static str, &'static str, &'static [(i32, i32)]);
+
+const FUNCTIONS: [Tabulated; 9] = [
     (Function::Tanh, "TANH", "", &[(-128, 127), (0, 255)]),
     (Function::Logistic, "LOGISTIC", "", &[(-128, 127), (0, 255)]),
     (Function::Exp, "EXP", "ExpOptions", &[(-128, 127), (-32768, 32767)]),
