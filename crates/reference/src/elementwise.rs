@@ -1,22 +1,29 @@
-//! Operators that compute each element by itself.
+//! Operators that compute each element by itself, with numpy broadcasting where there are several inputs.
 
-use calipers_ir::{BinaryKind, Select, Tensor, UnaryKind, VariadicKind};
+mod arithmetic;
+mod binary;
+mod cast;
+mod choice;
+mod functions;
+mod unary;
+mod variadic;
+
+use calipers_ir::{Select, Tensor};
+
+pub(crate) use binary::evaluate as binary;
+pub(crate) use unary::evaluate as unary;
+pub(crate) use variadic::evaluate as variadic;
 
 use crate::Error;
 use crate::inputs::Inputs;
 
-pub(crate) fn unary(_: &UnaryKind, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, Error> {
-    Err(inputs.unsupported("this operator", "another one"))
-}
-
-pub(crate) fn binary(_: &BinaryKind, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, Error> {
-    Err(inputs.unsupported("this operator", "another one"))
-}
-
-pub(crate) fn variadic(_: &VariadicKind, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, Error> {
-    Err(inputs.unsupported("this operator", "another one"))
-}
-
-pub(crate) fn select(_: &Select, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, Error> {
-    Err(inputs.unsupported("this operator", "another one"))
+/// Conversions and choices.
+pub(crate) fn select(select: &Select, inputs: &Inputs<'_>) -> Result<Vec<Tensor>, Error> {
+    let result = match select {
+        Select::Cast { to, saturate, round_mode } => cast::cast(*to, *saturate, round_mode, inputs)?,
+        Select::BitCast { to } => cast::bit_cast(*to, inputs)?,
+        Select::Where => choice::choose(inputs)?,
+        Select::Limit => choice::limit(inputs)?,
+    };
+    Ok(vec![result])
 }
