@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use calipers_data::{DataError, cifar10};
+use calipers_data::samples::{Element, ModelInput, OpenOptions, open};
+use calipers_data::{DataError, Normalization, cifar10};
 
 const FILES: [&str; 6] = [
     "data_batch_1.bin",
@@ -196,5 +197,17 @@ fn the_real_data_is_read() {
     for (channel, (mean, deviation)) in published.into_iter().enumerate() {
         assert!((statistics.mean[channel] - mean).abs() < 1e-4, "{statistics:?}");
         assert!((statistics.deviation[channel] - deviation).abs() < 1e-4, "{statistics:?}");
+    }
+
+    // As samples of a user's model, the same pixels under the same normalization.
+    let table = Normalization::new(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]).unwrap().table();
+    let model = ModelInput::new("x", Element::F32, vec!["N".into(), 3.into(), 32.into(), 32.into()]);
+    let opened = open(Path::new(&path), &[model], &OpenOptions::default()).unwrap();
+    assert_eq!(opened.samples.labels(), Some(splits.test.labels()));
+    for index in [0, 4_999, 9_999] {
+        let image = splits.test.image(index).iter().enumerate();
+        let expected: Vec<f32> =
+            image.map(|(at, &pixel)| table[at / 1024 * 256 + usize::from(pixel)]).collect();
+        assert_eq!(opened.samples.batch(&[index]).unwrap()[0].to_f32(), expected);
     }
 }

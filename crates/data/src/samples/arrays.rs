@@ -3,7 +3,8 @@
 //! The first axis of every array counts the samples. Read are the versions 1 to 3 of the format,
 //! little endian, in C or Fortran order, of the types of [`Element`](crate::samples::Element);
 //! members of an `.npz` may be stored or deflated. Sources: numpy's `numpy.lib.format` and the
-//! ZIP application note. Arrays of objects are refused: reading them would run code of the file.
+//! ZIP application note. What is deflated, or in Fortran order, is brought into a temporary file
+//! when it takes more than 16 MiB; all else is read where it is. Arrays of objects are refused: reading them would run code of the file.
 
 mod bind;
 mod header;

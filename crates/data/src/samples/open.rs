@@ -35,6 +35,20 @@ pub enum Kind {
     Tokens,
 }
 
+impl Kind {
+    /// Where labels would stand.
+    fn label_hint(self) -> &'static str {
+        match self {
+            Kind::ClassFolders | Kind::ImageFolder | Kind::ImageFile | Kind::Cifar10 => {
+                "put the images into a folder for each class"
+            }
+            Kind::Npz => "add an array called labels, whole numbers [N]",
+            Kind::Npy | Kind::NpyFolder => "put labels.npy, whole numbers [N], beside a file for each input",
+            Kind::Tokens => "end each line with a tab and the class",
+        }
+    }
+}
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
@@ -88,6 +102,8 @@ pub struct OpenOptions {
 /// Samples, and what was found out on the way to them.
 #[derive(Debug)]
 pub struct Opened {
+    /// Where they come from, as given.
+    pub path: PathBuf,
     /// The samples.
     pub samples: Box<dyn Samples>,
     /// What the path was recognised as.
@@ -96,6 +112,32 @@ pub struct Opened {
     pub preprocessing: Option<Preprocessing>,
     /// What a user should be told: files that are no samples, lines that are cut.
     pub notes: Vec<String>,
+}
+
+impl Opened {
+    /// The class of every sample, each below `classes`, the number of the model's classes.
+    ///
+    /// # Errors
+    ///
+    /// [`SamplesError::Labels`] when the data have none, and when one is too large.
+    pub fn require_labels(&self, classes: usize) -> Result<&[u32], SamplesError> {
+        let refuse = |problem, hint| SamplesError::Labels { path: self.path.clone(), problem, hint };
+        let Some(labels) = self.samples.labels() else {
+            let problem = format!("{} have none, and accuracy needs them", self.kind);
+            return Err(refuse(problem, self.kind.label_hint()));
+        };
+        match labels.iter().enumerate().find(|(_, label)| **label as usize >= classes) {
+            None => Ok(labels),
+            Some((sample, label)) => Err(refuse(
+                format!(
+                    "{} has the class {label}; expected 0 to {}, the model's classes",
+                    self.samples.sample_name(sample),
+                    classes.saturating_sub(1)
+                ),
+                "count classes from 0, as the model does",
+            )),
+        }
+    }
 }
 
 /// Opens the data at `path` for a model with these inputs.
@@ -160,7 +202,7 @@ pub fn open(path: &Path, inputs: &[ModelInput], options: &OpenOptions) -> Result
     if preprocessing.is_none() && options.preprocessing.is_some() {
         notes.push(format!("{} are taken as they are, without the recipe's preprocessing", found.kind));
     }
-    Ok(Opened { samples, kind: found.kind, preprocessing, notes })
+    Ok(Opened { path: path.to_owned(), samples, kind: found.kind, preprocessing, notes })
 }
 
 struct Found {

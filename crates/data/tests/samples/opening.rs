@@ -4,7 +4,7 @@ use std::fs;
 
 use calipers_data::samples::{Element, OpenOptions, PreprocessingOverrides, Scale, TokenOptions, open};
 
-use crate::{assert_says, input, refusal, testdata};
+use crate::{assert_says, input, opened, refusal, testdata};
 
 #[test]
 fn what_is_not_recognised_is_described() {
@@ -54,4 +54,20 @@ fn options_for_other_kinds_of_data_are_refused() {
         let error = open(path, &[input("x", Element::F32, &[0, 3, 8, 8])], &options).unwrap_err();
         assert_says(&error.to_string(), &[part]);
     }
+}
+
+#[test]
+fn accuracy_asks_for_labels_that_the_model_can_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ids.txt");
+    let model = [input("ids", Element::I64, &[0, 2])];
+    fs::write(&path, "1 2\t0\n3 4\t9\n").unwrap();
+    let data = opened(&path, &model);
+    assert_eq!(data.require_labels(10).unwrap(), [0, 9]);
+    let error = data.require_labels(9).unwrap_err().to_string();
+    assert_says(&error, &["ids.txt, line 2 has the class 9; expected 0 to 8"]);
+
+    fs::write(&path, "1 2\n3 4\n").unwrap();
+    let error = opened(&path, &model).require_labels(10).unwrap_err().to_string();
+    assert_says(&error, &["lines of token ids have none", "hint: end each line with a tab and the class"]);
 }

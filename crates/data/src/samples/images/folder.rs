@@ -137,9 +137,13 @@ impl Files {
         }
     }
 
+    /// Empty when there is no such image.
     fn path(&self, index: usize) -> PathBuf {
-        let (folder, name) = &self.files[index];
-        self.folders[*folder as usize].join(name)
+        let place = self.files.get(index).and_then(|(folder, name)| {
+            let folder = self.folders.get(*folder as usize)?;
+            Some(folder.join(name))
+        });
+        place.unwrap_or_default()
     }
 }
 
