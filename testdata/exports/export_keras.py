@@ -35,7 +35,7 @@ NETWORKS = (
 
 def export_network(
     network: str, folder: Path
-) -> tuple[list[dict[str, object]], list[dict[str, str]]]:
+) -> tuple[list[dict[str, object]], list[tuple[str, str]]]:
     """All variants of a network; one that ends its process is recorded and the others go on in the next."""
     made, failed, left = [], [], list(VARIANTS)
     while left:
@@ -55,7 +55,7 @@ def export_network(
             if event == "made":
                 made.append(value)
             elif event == "failed":
-                failed.append({"name": name, "error": value[:2000]})
+                failed.append((name, value))
             if event != "begun":
                 left.remove(begun)
         if child.returncode == 0:
@@ -67,10 +67,7 @@ def export_network(
         last = " | ".join(said[-3:])[-1500:]
         # Without a variant begun it is the network itself that failed.
         lost = [begun] if begun in left else list(left)
-        failed += [
-            {"name": f"{network}_{variant}", "error": f"{ended}: {last}"}
-            for variant in lost
-        ]
+        failed += [(f"{network}_{variant}", f"{ended}: {last}") for variant in lost]
         left = [variant for variant in left if variant not in lost]
     return made, failed
 
@@ -90,18 +87,14 @@ def main() -> int:
         )
         for made, failed in exported:
             manifest.models += made
-            manifest.failures += failed
             for entry in made:
                 print(
                     f"{entry['name']}: {entry['bytes']:,} bytes, {entry['seconds']} s",
                     flush=True,
                 )
-            for failure in failed:
-                print(
-                    f"error: {failure['name']}: {failure['error']}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            for name, error in failed:
+                manifest.fail(name, error)
+                print(f"error: {name}: {error[:2000]}", file=sys.stderr, flush=True)
     manifest.write()
     return 0 if manifest.models else 1
 

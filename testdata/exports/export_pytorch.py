@@ -222,7 +222,7 @@ def main() -> int:
             entry = make(export, options.out)
         except Exception as error:
             reason = "".join(traceback.format_exception_only(error)).strip()
-            manifest.failures.append({"name": export.name, "error": reason[:2000]})
+            manifest.fail(export.name, reason)
             print(f"error: {export.name}: {reason[:2000]}", file=sys.stderr)
         else:
             manifest.models.append(entry)

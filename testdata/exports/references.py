@@ -51,6 +51,12 @@ class Manifest:
     failures: list[dict[str, str]] = field(default_factory=list)
     start: float = field(default_factory=time.monotonic)
 
+    def fail(self, name: str, error: str) -> None:
+        """Records an export that failed, and removes what it left."""
+        self.failures.append({"name": name, "error": error[:2000]})
+        for path in self.folder.glob(f"{name}.*"):
+            path.unlink()
+
     def write(self) -> None:
         """Writes the file whole, then under its name."""
         path = self.folder / f"manifest-{self.kind}.json"

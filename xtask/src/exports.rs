@@ -11,14 +11,26 @@ use calipers_workers::{Environment, Host};
 
 use crate::checkout::{exports as scripts, worker_sources};
 use crate::interpreters::Interpreters;
-use crate::process::{answers, run};
-use crate::tally::Tally;
+use crate::process::{self, answers};
+use crate::tally::{LEFT_OUT, Tally};
 
 /// Names the folder of the exports to the tests that read them.
 pub const EXPORTS: &str = "CALIPERS_EXPORTS";
 
 /// What the PyTorch script needs beyond what the worker needs, so that a user's own interpreter may lack it.
 const PYTORCH_IMPORTS: &str = "import onnxruntime, onnxscript, torchvision";
+
+/// `cargo xtask exports`. Returns whether there is a folder.
+pub fn run() -> io::Result<bool> {
+    let (folder, tally) = ensure(&Interpreters::ensure().map_err(io::Error::other)?)?;
+    for reason in tally.left_out {
+        eprintln!("{LEFT_OUT}{reason}");
+    }
+    if let Some(folder) = &folder {
+        println!("{}", folder.display());
+    }
+    Ok(folder.is_some())
+}
 
 /// The folder that `CALIPERS_EXPORTS` names, else the one under the cache, which is made where it is missing.
 pub fn ensure(interpreters: &Interpreters) -> io::Result<(Option<OsString>, Tally)> {
@@ -51,7 +63,7 @@ fn make(interpreters: &Interpreters, folder: &Path) -> io::Result<bool> {
     let script = |environment, name: &str| {
         let mut command = Command::new(interpreters.of(environment));
         command.arg(scripts().join(name)).arg(folder).env("PYTHONDONTWRITEBYTECODE", "1");
-        run(&mut command).map(|finished| finished.success)
+        process::run(&mut command).map(|finished| finished.success)
     };
     let (pytorch, keras) = thread::scope(|scope| {
         let pytorch = scope.spawn(|| script(Environment::PyTorch, "export_pytorch.py"));

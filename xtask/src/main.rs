@@ -36,6 +36,10 @@ enum Chore {
     /// CALIPERS_TENSORFLOW_PYTHON and CALIPERS_ONNXRUNTIME_PYTHON name your own interpreters instead.
     /// Exit status: 0 when nothing failed, 1 otherwise.
     Test(test::Options),
+    /// Make the exported networks that tests read, where they are missing, and print their folder.
+    ///
+    /// Tests find them by the variable CALIPERS_EXPORTS, which `cargo xtask test` sets itself.
+    Exports,
     /// Check formatting, clippy, documentation and ruff.
     Lint,
 }
@@ -43,6 +47,7 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test(options) => test::run(&options),
+        Chore::Exports => exports::run(),
         Chore::Lint => lint::run(),
     };
     match done {
