@@ -1,30 +1,70 @@
 //! Which nodes and values are quantized, before any number is known: the part of the decision that calibration and
 //! assignment share.
 
+mod form;
+mod weights;
+
 use std::collections::HashMap;
 
-use calipers_ir::{BinaryKind, DType, Graph, Node, NodeId, Op, PoolKind, UnaryKind, ValueId};
+use calipers_ir::{DType, Graph, Layout, Node, NodeId, Op, ValueId};
 use indexmap::IndexMap;
 
-use crate::{ActivationScheme, Decider, Granularity, ObserverKind, QuantError, Recipe, Scheme, Treatment};
+pub(crate) use weights::Slicing;
+
+use crate::{ActivationScheme, Decider, ObserverKind, QuantError, Recipe, Scheme, Treatment, WeightScheme};
+use form::{Form, form};
+use weights::{constant, weights};
 
 /// What becomes of a constant argument of a quantized node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConstantRole {
-    /// An i8 weight, with one scale for each slice along the axis.
-    Weight { axis: Option<usize> },
+    /// A weight with its scales.
+    Weight(Slicing),
     /// An i32 bias in the scale of argument 0 times that of argument 1.
     Bias,
     /// A constant in the place of an activation.
     Operand,
 }
 
-/// A node that is quantized.
+/// What becomes of a node.
 #[derive(Clone, Debug)]
-pub(crate) struct QuantizedNode {
-    pub scheme: Scheme,
-    /// Constant arguments by position.
-    pub constants: Vec<(usize, ConstantRole)>,
+pub(crate) enum Decision {
+    Float {
+        reason: String,
+    },
+    /// Between Dequantize and Quantize nodes.
+    Static {
+        scheme: Scheme,
+        /// Constant arguments by position.
+        constants: Vec<(usize, ConstantRole)>,
+        /// Arguments that are read as integers.
+        activations: Vec<usize>,
+        /// Whether its outputs have the parameters of its input.
+        same_parameters: bool,
+    },
+    /// On integers that are made while running.
+    Dynamic {
+        scheme: WeightScheme,
+        constants: Vec<(usize, Slicing)>,
+    },
+    /// On real numbers, with weights that are stored as integers.
+    WeightOnly {
+        scheme: WeightScheme,
+        constants: Vec<(usize, Slicing)>,
+        /// Why its activations are not quantized; `None` when the recipe says so.
+        reason: Option<String>,
+    },
+}
+
+impl Decision {
+    pub(crate) fn reads_integers(&self, node: &Node, value: ValueId) -> bool {
+        match self {
+            Decision::Static { activations, .. } => {
+                activations.iter().any(|&input| node.input(input) == Some(value))
+            }
+            Decision::Float { .. } | Decision::Dynamic { .. } | Decision::WeightOnly { .. } => false,
+        }
+    }
 }
 
 /// A value that is quantized.
@@ -38,22 +78,16 @@ pub(crate) struct QuantizedValue {
 /// The decision.
 #[derive(Debug)]
 pub(crate) struct Structure {
-    /// For each node: quantized, or the reason why it is not.
-    pub nodes: Vec<Result<QuantizedNode, String>>,
+    /// For each node.
+    pub nodes: Vec<Decision>,
     /// In topological order.
     pub values: IndexMap<ValueId, QuantizedValue>,
     /// What the user may want to know.
     pub notes: Vec<String>,
 }
 
-/// How an operator is quantized.
-struct Form {
-    constants: Vec<(usize, ConstantRole)>,
-    /// Whether its output is a selection or rearrangement of its input's elements.
-    same_parameters: bool,
-}
-
-/// The names of the values that calibration must observe, each with its observer, in topological order.
+/// The names of the values that calibration must observe, each with its observer, in topological order. None when the
+/// recipe quantizes nothing statically.
 ///
 /// # Errors
 /// When the graph is already quantized.
@@ -63,11 +97,20 @@ pub fn values_to_observe(graph: &Graph, recipe: &Recipe) -> Result<Vec<(String, 
     Ok(roots.map(|(&id, value)| (graph.value(id).name.clone(), value.scheme.observer)).collect())
 }
 
+/// What is known of a node before its neighbours are looked at.
+struct Draft {
+    decision: Decision,
+    /// Whether it stays in float wherever it stands.
+    natural: bool,
+    light: bool,
+    float_output: bool,
+}
+
 pub(crate) fn decide(graph: &Graph, recipe: &Recipe) -> Result<Structure, QuantError> {
-    let mut matched = vec![false; recipe.rules.len()];
-    let mut forms: Vec<Result<(Form, Scheme), String>> = Vec::with_capacity(graph.nodes().len());
+    let mut deciders = Vec::with_capacity(graph.nodes().len());
+    let mut drafts = Vec::with_capacity(graph.nodes().len());
     for node in graph.nodes() {
-        if matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_)) {
+        if matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_) | Op::DynamicQuantizeLinear) {
             return Err(QuantError::AlreadyQuantized {
                 graph: graph.name().to_owned(),
                 node: node.name.clone(),
@@ -75,57 +118,208 @@ pub(crate) fn decide(graph: &Graph, recipe: &Recipe) -> Result<Structure, QuantE
             });
         }
         let (treatment, decider) = recipe.treatment(graph, node);
-        if let Decider::Rule(rule) = decider {
-            matched[rule] = true;
-        }
-        forms.push(match (treatment, decider) {
-            (Treatment::Static(scheme), _) => form(graph, node, scheme).map(|form| (form, *scheme)),
-            (Treatment::Float, Decider::Rule(rule)) => Err(format!("rule {rule} of the recipe says float")),
-            (Treatment::Float, Decider::Exclude(_)) => Err(String::from("the recipe excludes it")),
-            (Treatment::Float, Decider::Default) => Err(String::from("the default of the recipe says float")),
-            (Treatment::Dynamic(_) | Treatment::WeightOnly(_), _) => Err(String::from("not yet")),
-        });
+        deciders.push(decider);
+        drafts.push(draft(graph, node, treatment, decider));
     }
-    let islands = islands(graph, &forms);
-    for id in islands {
-        forms[id.index()] =
-            Err(String::from("neither what feeds it nor what reads it is quantized, so nothing is gained"));
+    let readers = readers(graph);
+    leave_before_float(graph, &readers, &mut drafts);
+    for index in islands(graph, &readers, &drafts) {
+        let reason = "neither what feeds it nor what reads it is quantized, so nothing is gained";
+        drafts[index].decision = Decision::Float { reason: String::from(reason) };
     }
 
     let mut values: IndexMap<ValueId, QuantizedValue> = IndexMap::new();
-    for (node, form) in graph.nodes().iter().zip(&forms) {
-        let Ok((form, scheme)) = form else { continue };
+    for (node, draft) in graph.nodes().iter().zip(&drafts) {
+        let Decision::Static { scheme, activations, same_parameters, .. } = &draft.decision else { continue };
         let own = |root| QuantizedValue { root, scheme: scheme.activation };
-        for input in node.inputs.iter().flatten().filter(|&&input| is_activation(graph, input)) {
-            values.entry(*input).or_insert_with(|| own(*input));
+        for input in activations.iter().filter_map(|&input| node.input(input)) {
+            values.entry(input).or_insert_with(|| own(input));
         }
         let source = node.input(0).and_then(|input| values.get(&input)).copied();
         for &output in &node.outputs {
-            let value = source.filter(|_| form.same_parameters).unwrap_or_else(|| own(output));
+            if draft.float_output && read_in_float(graph, &readers, &drafts, output) {
+                continue;
+            }
+            let value = source.filter(|_| *same_parameters).unwrap_or_else(|| own(output));
             values.insert(output, value);
         }
     }
-
-    let notes = matched.iter().enumerate().filter(|(_, matched)| !**matched);
-    let notes = notes.map(|(rule, _)| format!("rule {rule} of the recipe decides over no node")).collect();
-    let nodes = forms
-        .into_iter()
-        .map(|form| form.map(|(form, scheme)| QuantizedNode { scheme, constants: form.constants }))
-        .collect();
-    Ok(Structure { nodes, values, notes })
+    let notes = unused(recipe, &deciders);
+    Ok(Structure { nodes: drafts.into_iter().map(|draft| draft.decision).collect(), values, notes })
 }
 
-/// Rearranging nodes with no quantized neighbour.
-fn islands(graph: &Graph, forms: &[Result<(Form, Scheme), String>]) -> Vec<NodeId> {
+/// What of a recipe speaks of no node.
+fn unused(recipe: &Recipe, deciders: &[Decider]) -> Vec<String> {
+    let excluded = (0..recipe.exclude.len()).filter(|&index| !deciders.contains(&Decider::Exclude(index)));
+    let excluded = excluded.map(|index| {
+        let before = recipe.exclude[..index].contains(&recipe.exclude[index]);
+        let why = if before { "is given twice" } else { "matches no node that others leave" };
+        format!("the exclusion `{}` {why}", recipe.exclude[index])
+    });
+    let rules = (0..recipe.rules.len()).filter(|&index| !deciders.contains(&Decider::Rule(index)));
+    let rules = rules.map(|rule| format!("rule {rule} of the recipe decides over no node"));
+    excluded.chain(rules).collect()
+}
+
+fn draft(graph: &Graph, node: &Node, treatment: &Treatment, decider: Decider) -> Draft {
+    let slicings = |scheme: &WeightScheme| -> Vec<(usize, Slicing)> {
+        let found = weights(graph, node).into_iter();
+        let sliced = found.filter_map(|weight| {
+            let (_, tensor) = constant(graph, node, weight.input)?;
+            Some((weight.input, weight.slicing(tensor.shape(), scheme)))
+        });
+        sliced.collect()
+    };
+    // Weights alone, or nothing.
+    let lesser = |scheme: &WeightScheme, reason: Option<String>, natural: bool| {
+        let constants = slicings(scheme);
+        let decision = if constants.is_empty() {
+            let reason = reason.unwrap_or_else(|| String::from("it has no constant weights"));
+            Decision::Float { reason }
+        } else {
+            Decision::WeightOnly { scheme: *scheme, constants, reason }
+        };
+        Draft { decision, natural, light: false, float_output: false }
+    };
+    match treatment {
+        Treatment::Float => {
+            let reason = match decider {
+                Decider::Exclude(index) => format!("exclusion {index} of the recipe names it"),
+                Decider::Rule(rule) => format!("rule {rule} of the recipe says float"),
+                Decider::Default => String::from("the default of the recipe says float"),
+            };
+            let decision = Decision::Float { reason };
+            Draft { decision, natural: false, light: false, float_output: false }
+        }
+        Treatment::Static(scheme) => match form(graph, node, scheme) {
+            Ok(Form { constants, activations, same_parameters, float_output, light }) => Draft {
+                decision: Decision::Static { scheme: *scheme, constants, activations, same_parameters },
+                natural: false,
+                light,
+                float_output,
+            },
+            Err(refusal) => lesser(&scheme.weight, Some(refusal.reason), refusal.natural),
+        },
+        Treatment::Dynamic(scheme) => match dynamic(graph, node) {
+            Ok(()) => {
+                let decision = Decision::Dynamic { scheme: *scheme, constants: slicings(scheme) };
+                Draft { decision, natural: false, light: false, float_output: false }
+            }
+            Err(reason) => lesser(scheme, Some(reason), false),
+        },
+        Treatment::WeightOnly(scheme) => lesser(scheme, None, false),
+    }
+}
+
+/// Whether a node becomes a product of integers that are made while running.
+fn dynamic(graph: &Graph, node: &Node) -> Result<(), String> {
+    let data = node.input(0).is_some_and(|x| is_activation(graph, x));
+    let weight = constant(graph, node, 1);
+    match &node.op {
+        Op::MatMul | Op::Gemm(_) | Op::Conv(_) if !data || weight.is_none() => Err(String::from(
+            "only products of an activation with a constant weight are quantized dynamically",
+        )),
+        Op::MatMul if weight.is_some_and(|(_, weight)| weight.shape().len() != 2) => {
+            Err(String::from("only products with one matrix are quantized dynamically"))
+        }
+        Op::Gemm(gemm) if gemm.alpha != 1.0 || gemm.beta != 1.0 || gemm.transpose_a => {
+            Err(String::from("a Gemm with alpha, beta or transpose_a is not quantized dynamically"))
+        }
+        Op::Conv(conv) if conv.layout == Layout::Nhwc => {
+            Err(String::from("convolutions with channels last are not quantized dynamically"))
+        }
+        Op::MatMul | Op::Gemm(_) | Op::Conv(_) => Ok(()),
+        Op::ConvTranspose(_)
+        | Op::ConvInteger(_)
+        | Op::Product(_)
+        | Op::Unary(_)
+        | Op::Binary(..)
+        | Op::Variadic(_)
+        | Op::Select(_)
+        | Op::Clip(_)
+        | Op::Pool(_)
+        | Op::GlobalPool(..)
+        | Op::BatchNormalization(_)
+        | Op::Normalize(_)
+        | Op::Reduce(_)
+        | Op::Scanning(_)
+        | Op::Reshape
+        | Op::Flatten { .. }
+        | Op::Transpose { .. }
+        | Op::Movement(_)
+        | Op::Indexing(_)
+        | Op::Creation(_)
+        | Op::Image(_)
+        | Op::Signal(_)
+        | Op::Recurrent(_)
+        | Op::Control(_)
+        | Op::QuantizeLinear(_)
+        | Op::DequantizeLinear(_)
+        | Op::DynamicQuantizeLinear
+        | Op::Opaque(_) => Err(format!("{} is not quantized dynamically", node.op)),
+    }
+}
+
+/// The nodes that read each value.
+fn readers(graph: &Graph) -> HashMap<ValueId, Vec<usize>> {
     let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
     for (id, node) in graph.node_ids() {
         for &input in node.inputs.iter().flatten() {
-            readers.entry(input).or_default().push(id.index());
+            let known = readers.entry(input).or_default();
+            if known.last() != Some(&id.index()) {
+                known.push(id.index());
+            }
         }
     }
-    let rearranges = |index: usize| forms[index].as_ref().is_ok_and(|(form, _)| form.same_parameters);
-    let mut anchored: Vec<bool> =
-        forms.iter().map(|form| form.as_ref().is_ok_and(|(form, _)| !form.same_parameters)).collect();
+    readers
+}
+
+/// Whether all that reads a value, and there is something, reads real numbers.
+fn read_in_float(
+    graph: &Graph,
+    readers: &HashMap<ValueId, Vec<usize>>,
+    drafts: &[Draft],
+    value: ValueId,
+) -> bool {
+    let Some(readers) = readers.get(&value) else { return false };
+    !graph.outputs().contains(&value)
+        && readers
+            .iter()
+            .all(|&reader| !drafts[reader].decision.reads_integers(&graph.nodes()[reader], value))
+}
+
+/// Leaves in float what is cheap to compute and read only by what computes in float by its nature: the sums of a
+/// residual stream that normalizations read, scores and masks before a softmax. Integers there would cost accuracy and a
+/// conversion there and back.
+fn leave_before_float(graph: &Graph, readers: &HashMap<ValueId, Vec<usize>>, drafts: &mut [Draft]) {
+    for (id, node) in graph.node_ids().rev() {
+        let index = id.index();
+        if !drafts[index].light || !matches!(drafts[index].decision, Decision::Static { .. }) {
+            continue;
+        }
+        let mut reading = node.outputs.iter().flat_map(|output| readers.get(output).into_iter().flatten());
+        // What looks at the shape alone has no say.
+        let computes = |reader: &usize| {
+            graph.nodes()[*reader].outputs.iter().any(|&output| graph.value(output).ty.dtype == DType::F32)
+        };
+        let readers: Vec<usize> = reading.by_ref().copied().filter(computes).collect();
+        let shown = node.outputs.iter().any(|output| graph.outputs().contains(output));
+        if !shown && !readers.is_empty() && readers.iter().all(|&reader| drafts[reader].natural) {
+            let reason = "float operators alone read it, so integers would gain nothing";
+            drafts[index].decision = Decision::Float { reason: String::from(reason) };
+            drafts[index].natural = true;
+        }
+    }
+}
+
+/// Rearranging nodes with no quantized neighbour.
+fn islands(graph: &Graph, readers: &HashMap<ValueId, Vec<usize>>, drafts: &[Draft]) -> Vec<usize> {
+    let rearranges =
+        |index: usize| matches!(drafts[index].decision, Decision::Static { same_parameters: true, .. });
+    let mut anchored: Vec<bool> = drafts
+        .iter()
+        .map(|draft| matches!(draft.decision, Decision::Static { same_parameters: false, .. }))
+        .collect();
     let mut work: Vec<usize> = (0..anchored.len()).filter(|&index| anchored[index]).collect();
     while let Some(index) = work.pop() {
         let node = &graph.nodes()[index];
@@ -138,133 +332,9 @@ fn islands(graph: &Graph, forms: &[Result<(Form, Scheme), String>]) -> Vec<NodeI
             }
         }
     }
-    graph.node_ids().map(|(id, _)| id).filter(|id| rearranges(id.index()) && !anchored[id.index()]).collect()
+    (0..drafts.len()).filter(|&index| rearranges(index) && !anchored[index]).collect()
 }
 
 fn is_activation(graph: &Graph, id: ValueId) -> bool {
     graph.constant(id).is_none() && graph.value(id).ty.dtype == DType::F32
-}
-
-/// How a node is quantized, or the reason why it cannot be.
-fn form(graph: &Graph, node: &Node, scheme: &Scheme) -> Result<Form, String> {
-    let rearranging = Form { constants: Vec::new(), same_parameters: true };
-    let plain = Form { constants: Vec::new(), same_parameters: false };
-    let per_channel = |axis: usize| (scheme.weight.granularity != Granularity::PerTensor).then_some(axis);
-    for &output in &node.outputs {
-        if graph.value(output).ty.dtype != DType::F32 {
-            return Err(format!(
-                "it computes in {}, and only f32 is quantized",
-                graph.value(output).ty.dtype
-            ));
-        }
-    }
-    let form = match &node.op {
-        Op::Conv(_) => with_weight(graph, node, per_channel(0))?,
-        Op::Gemm(gemm) => {
-            if gemm.alpha != 1.0 || gemm.beta != 1.0 || gemm.transpose_a {
-                return Err(format!(
-                    "a Gemm with alpha {}, beta {} and transpose_a {} has no integer form; fold the factors into its \
-                     constants",
-                    gemm.alpha, gemm.beta, gemm.transpose_a
-                ));
-            }
-            with_weight(graph, node, per_channel(if gemm.transpose_b { 0 } else { 1 }))?
-        }
-        Op::MatMul => match node.input(1).filter(|&b| graph.constant(b).is_some()) {
-            Some(b) => {
-                let axis = per_channel(1).filter(|_| graph.value(b).ty.rank() == Some(2));
-                Form { constants: vec![(1, ConstantRole::Weight { axis })], same_parameters: false }
-            }
-            None => operands(graph, node),
-        },
-        Op::Binary(BinaryKind::Add | BinaryKind::Mul, _) => operands(graph, node),
-        Op::Unary(UnaryKind::Relu) | Op::Clip(_) => plain,
-        Op::Pool(pool) => match pool.kind {
-            PoolKind::Max => rearranging,
-            PoolKind::Average { .. } => plain,
-            PoolKind::Lp { .. } => return Err(String::from("LpPool has no integer form")),
-        },
-        Op::GlobalPool(PoolKind::Max, _) => rearranging,
-        Op::GlobalPool(PoolKind::Average { .. }, _) => plain,
-        Op::GlobalPool(PoolKind::Lp { .. }, _) => {
-            return Err(String::from("GlobalLpPool has no integer form"));
-        }
-        Op::Unary(UnaryKind::Identity) | Op::Reshape | Op::Flatten { .. } | Op::Transpose { .. } => {
-            rearranging
-        }
-        Op::Unary(_)
-        | Op::Binary(..)
-        | Op::ConvTranspose(_)
-        | Op::ConvInteger(_)
-        | Op::Product(_)
-        | Op::Variadic(_)
-        | Op::Select(_)
-        | Op::Normalize(_)
-        | Op::Reduce(_)
-        | Op::Scanning(_)
-        | Op::Movement(_)
-        | Op::Indexing(_)
-        | Op::Creation(_)
-        | Op::Image(_)
-        | Op::Signal(_)
-        | Op::Recurrent(_)
-        | Op::Control(_)
-        | Op::DynamicQuantizeLinear => {
-            return Err(format!("{} has no integer form", node.op));
-        }
-        Op::BatchNormalization(_) => {
-            return Err(String::from(
-                "a BatchNormalization has no integer form; fold it into the node before it",
-            ));
-        }
-        Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => {
-            return Err(String::from("it is part of a quantized graph already"));
-        }
-        Op::Opaque(opaque) => {
-            return Err(format!("{} is kept as read and has no integer form here", opaque.op_type));
-        }
-    };
-    if !node.inputs.iter().flatten().any(|&input| is_activation(graph, input)) {
-        return Err(String::from("it computes on constants alone; fold it"));
-    }
-    if graph.constant(node.input(0).ok_or("it has no input")?).is_some()
-        && form.constants.first().is_none_or(|(index, _)| *index != 0)
-    {
-        return Err(String::from("its data input is a constant"));
-    }
-    Ok(form)
-}
-
-fn operands(graph: &Graph, node: &Node) -> Form {
-    let constant = |index: &usize| node.input(*index).is_some_and(|id| graph.constant(id).is_some());
-    let constants = (0..node.inputs.len()).filter(constant).map(|index| (index, ConstantRole::Operand));
-    Form { constants: constants.collect(), same_parameters: false }
-}
-
-/// A node with a weight at 1 and perhaps a bias at 2.
-fn with_weight(graph: &Graph, node: &Node, axis: Option<usize>) -> Result<Form, String> {
-    let constant = |index: usize| node.input(index).and_then(|id| graph.constant(id));
-    let Some(weight) = constant(1) else {
-        return Err(String::from("its weight is computed, and only constant weights are quantized"));
-    };
-    let mut constants = vec![(1, ConstantRole::Weight { axis })];
-    if node.input(2).is_some() {
-        let Some(bias) = constant(2) else {
-            return Err(String::from("its bias is computed, and only constant biases are quantized"));
-        };
-        let channel_axis = match &node.op {
-            Op::Gemm(gemm) if !gemm.transpose_b => 1,
-            _ => 0,
-        };
-        let channels = weight.shape().get(channel_axis).copied().unwrap_or_default();
-        if bias.shape() != [channels] {
-            return Err(format!(
-                "its bias has the shape {:?}, and only one number for each of the {channels} output channels is \
-                 quantized",
-                bias.shape()
-            ));
-        }
-        constants.push((2, ConstantRole::Bias));
-    }
-    Ok(Form { constants, same_parameters: false })
 }

@@ -45,14 +45,6 @@ pub enum QuantError {
         /// Name of the graph.
         graph: String,
     },
-    /// The graph does not take one tensor.
-    #[error("graph `{graph}` has {found} inputs; calibration feeds graphs of one input")]
-    Inputs {
-        /// Name of the graph.
-        graph: String,
-        /// Number of inputs.
-        found: usize,
-    },
     /// The table does not hold a value that is to be quantized.
     #[error(
         "value `{value}` of graph `{graph}` is not in the calibration table; calibrate this graph with this recipe"
@@ -134,7 +126,11 @@ pub enum QuantError {
         found: String,
     },
     /// The float graph could not be run.
-    #[error("calibration of graph `{graph}`: {error}")]
+    #[error(
+        "calibration of graph `{graph}`: {error}. Static quantization runs the whole float graph on samples, so that \
+         node has to run even where it stays in float; replace it by standard operators, or quantize without running \
+         by weights alone (`w8`) or dynamically (`w8a8-dynamic`)"
+    )]
     Run {
         /// Name of the graph.
         graph: String,

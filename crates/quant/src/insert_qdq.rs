@@ -1,8 +1,13 @@
 //! The edit that follows an assignment: Quantize and Dequantize nodes around what is quantized.
 
+mod dynamic;
+mod table;
+
 use std::collections::{HashMap, HashSet};
 
-use calipers_ir::{DequantizeLinear, Graph, GraphEditor, Node, Op, QuantizeLinear, Tensor, ValueId};
+use calipers_ir::{
+    DequantizeLinear, Graph, GraphEditor, Indexing, Node, Op, QuantizeLinear, Tensor, ValueId,
+};
 
 use crate::{ConstantAssignment, Parameters, Placement, QuantAssignment, QuantError, ValueAssignment};
 
@@ -14,6 +19,12 @@ use crate::{ConstantAssignment, Parameters, Placement, QuantAssignment, QuantErr
 /// Every quantized value gets one pair. Quantized nodes read what comes out of it; float nodes do so where a quantized
 /// node makes the value, and else read the value itself. Inputs and outputs of the graph keep name and type. Fused
 /// activations stay in their nodes.
+///
+/// Nodes whose weights alone are quantized read them from a DequantizeLinear. An embedding of 8 bits is taken from its
+/// table as integers, with the scales of its rows, and dequantized behind: `Gather(DequantizeLinear(table), i)` would
+/// dequantize all of the table in each run. A product that is quantized dynamically becomes `DynamicQuantizeLinear(x) ->
+/// MatMulInteger or ConvInteger -> Cast -> Mul by the product of the scales -> Add of the bias`, as ONNX Runtime's
+/// `quantize_dynamic` writes it.
 ///
 /// New names, with a number when taken: nodes `<value>_QuantizeLinear` and `<value>_DequantizeLinear`, values
 /// `<value>_QuantizeLinear_Output`, `<value>_DequantizeLinear_Output`, `<value>_scale`, `<value>_zero_point`,
@@ -33,7 +44,10 @@ pub fn insert_qdq(graph: &Graph, assignment: &QuantAssignment) -> Result<Graph, 
         dequantized: HashMap::new(),
         roots: HashMap::new(),
         constants: Vec::new(),
+        integers: Vec::new(),
+        dynamic: HashMap::new(),
     };
+    insertion.editor.set_requantization(graph.requantization());
     for &input in graph.inputs() {
         let value = graph.value(input);
         let id = insertion.editor.add_input(value.name.clone(), value.ty.clone())?;
@@ -70,14 +84,30 @@ struct Insertion<'a> {
     roots: HashMap<String, (ValueId, ValueId)>,
     /// Dequantized constants, so that nodes that share one share its integers.
     constants: Vec<(String, Parameters, ValueId)>,
+    /// Integers of constants.
+    integers: Vec<(String, Tensor, ValueId)>,
+    /// Integers, scale and zero point of values that are quantized while running.
+    dynamic: HashMap<ValueId, [ValueId; 3]>,
 }
 
-impl Insertion<'_> {
+impl<'a> Insertion<'a> {
     fn add_node(&mut self, node: &Node) -> Result<(), QuantError> {
-        let assigned = self.assignment.nodes.get(&node.name).map(|node| &node.placement);
-        let (quantized, constants) = match assigned {
-            Some(Placement::Quantized { constants }) => (true, constants.as_slice()),
-            Some(Placement::Float { .. }) | None => (false, [].as_slice()),
+        let assignment: &'a QuantAssignment = self.assignment;
+        let assigned = assignment.nodes.get(&node.name).map(|node| &node.placement);
+        let (quantized, constants, activations) = match assigned {
+            Some(Placement::Quantized { constants, activations }) => {
+                (true, constants.as_slice(), activations.as_slice())
+            }
+            Some(Placement::Dynamic { constants }) => return self.add_dynamic(node, constants),
+            Some(Placement::WeightOnly { constants, .. }) => {
+                if let ([table], Op::Indexing(Indexing::Gather { .. })) = (constants.as_slice(), &node.op)
+                    && table.parameters.dtype.bits() == 8
+                {
+                    return self.add_lookup(node, table);
+                }
+                (false, constants.as_slice(), [].as_slice())
+            }
+            Some(Placement::Float { .. }) | None => (false, [].as_slice(), [].as_slice()),
         };
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for (index, input) in node.inputs.iter().enumerate() {
@@ -88,8 +118,7 @@ impl Insertion<'_> {
             let constant = constants.iter().find(|constant| constant.input == index);
             inputs.push(Some(match constant {
                 Some(constant) => self.add_quantized_constant(constant, input)?,
-                None if self.reads_dequantized(input, quantized) => self.dequantized[&input],
-                None => self.copies[&input],
+                None => self.source(input, activations.contains(&index)),
             }));
         }
         let mut outputs = Vec::with_capacity(node.outputs.len());
@@ -103,14 +132,28 @@ impl Insertion<'_> {
             outputs.push((name, value.ty.clone()));
         }
         let ids = self.editor.add_typed_node(node.name.clone(), node.op.clone(), &inputs, outputs)?;
+        self.finish_node(node, ids, quantized)
+    }
+
+    /// Keeps what the file says of a node, and quantizes what it makes.
+    fn finish_node(&mut self, node: &Node, outputs: Vec<ValueId>, quantized: bool) -> Result<(), QuantError> {
         if !node.metadata.is_empty() {
             self.editor.set_metadata(&node.name, node.metadata.clone());
         }
-        for (&output, id) in node.outputs.iter().zip(ids) {
+        for (&output, id) in node.outputs.iter().zip(outputs) {
             self.copies.insert(output, id);
             self.add_pair(output, quantized)?;
         }
         Ok(())
+    }
+
+    /// What a reader of a value gets.
+    fn source(&self, value: ValueId, quantized_reader: bool) -> ValueId {
+        if self.reads_dequantized(value, quantized_reader) {
+            self.dequantized[&value]
+        } else {
+            self.copies[&value]
+        }
     }
 
     /// Whether a reader gets what comes out of the value's pair: quantized readers do, and every reader of what a
@@ -164,6 +207,7 @@ impl Insertion<'_> {
         Ok(())
     }
 
+    /// Scale and zero point of something of that shape, as constants.
     fn add_parameters(
         &mut self,
         root: &str,
@@ -198,16 +242,7 @@ impl Insertion<'_> {
         if let Some((.., made)) = made {
             return Ok(*made);
         }
-        let Some(tensor) = self.graph.constant(id) else {
-            return Err(not_constant(name));
-        };
-        let integers: Tensor = parameters.quantize(name, tensor)?;
-        let quantized = self.fresh(format!("{name}_quantized"));
-        let quantized = self.editor.add_constant(quantized, integers)?;
-        // A constant that nodes quantize in different ways has several sets of parameters.
-        let again = self.constants.iter().any(|made| made.0 == *name);
-        let root = if again { self.fresh(format!("{name}_again")) } else { name.clone() };
-        let (scale, zero_point) = self.add_parameters(&root, parameters, tensor.shape())?;
+        let (quantized, scale, zero_point) = self.add_integers(constant, id)?;
         let axis = parameters.axis.map_or(1, |axis| axis as i64);
         let node = self.fresh(format!("{name}_DequantizeLinear"));
         let output = self.fresh(format!("{name}_DequantizeLinear_Output"));
@@ -217,6 +252,37 @@ impl Insertion<'_> {
         let dequantized = self.editor.add_node(node, dequantize, &inputs, &[output.as_str()])?[0];
         self.constants.push((name.clone(), parameters.clone(), dequantized));
         Ok(dequantized)
+    }
+
+    /// The integers of a constant, their scale and their zero point.
+    fn add_integers(
+        &mut self,
+        constant: &ConstantAssignment,
+        id: ValueId,
+    ) -> Result<(ValueId, ValueId, ValueId), QuantError> {
+        let ConstantAssignment { name, parameters, .. } = constant;
+        let Some(tensor) = self.graph.constant(id) else {
+            return Err(not_constant(name));
+        };
+        let integers = parameters.quantize(name, tensor)?;
+        // A constant that nodes quantize in different ways has several sets of parameters.
+        let again = self.integers.iter().any(|made| made.0 == *name);
+        let root = if again { self.fresh(format!("{name}_again")) } else { name.clone() };
+        let quantized = self.add_integer_tensor(name, integers)?;
+        let (scale, zero_point) = self.add_parameters(&root, parameters, tensor.shape())?;
+        Ok((quantized, scale, zero_point))
+    }
+
+    /// A constant of integers, once for each name and content.
+    fn add_integer_tensor(&mut self, name: &str, integers: Tensor) -> Result<ValueId, QuantError> {
+        let same = self.integers.iter().find(|made| made.0 == name && made.1 == integers);
+        if let Some((.., id)) = same {
+            return Ok(*id);
+        }
+        let quantized = self.fresh(format!("{name}_quantized"));
+        let quantized = self.editor.add_constant(quantized, integers.clone())?;
+        self.integers.push((name.to_owned(), integers, quantized));
+        Ok(quantized)
     }
 
     /// A name that neither graph has.
@@ -260,8 +326,7 @@ fn check(graph: &Graph, assignment: &QuantAssignment) -> Result<(), QuantError> 
         if node.op.name() != assigned.operator {
             return wrong(format!("node `{name}`"), node.op.name(), &assigned.operator);
         }
-        let Placement::Quantized { constants } = &assigned.placement else { continue };
-        for constant in constants {
+        for constant in assigned.placement.constants() {
             let tensor = node.input(constant.input).and_then(|id| Some((id, graph.constant(id)?)));
             match tensor {
                 Some((id, tensor)) if graph.value(id).name == constant.name => {

@@ -20,24 +20,26 @@ mod decide;
 mod parameters;
 
 mod calibrate;
+mod judge;
 
 #[cfg(test)]
 mod residual;
 
 mod assign;
+mod summary;
 mod insert_qdq;
 mod quantize;
 
 pub use assign::{
-    ConstantAssignment, FloatNode, NodeAssignment, Placement, QuantAssignment, Summary, ValueAssignment,
-    assign,
+    Chosen, ConstantAssignment, NodeAssignment, Placement, QuantAssignment, ValueAssignment, assign,
 };
-pub use calibrate::{Calibrator, calibrate};
+pub use calibrate::{Batch, CalibrationOptions, Calibrator, calibrate};
 pub use decide::values_to_observe;
 pub use document::Document;
 pub use error::QuantError;
 pub use histogram::{Bin, Histogram};
 pub use insert_qdq::insert_qdq;
+pub use judge::judge;
 pub use observer::{Average, Candidate, NotFinite, Observer, ObserverKind, Range, averaging_constant};
 pub use parameters::{IntegerType, Parameters};
 pub use precision::PRECISIONS;
@@ -46,4 +48,5 @@ pub use recipe::{Decider, Recipe, Rule, Treatment};
 pub use scheme::{
     ActivationScheme, ActivationType, Granularity, Scheme, WeightRange, WeightScheme, WeightType,
 };
+pub use summary::{FloatNode, Summary};
 pub use table::CalibrationTable;

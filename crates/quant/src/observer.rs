@@ -78,7 +78,7 @@ pub struct NotFinite {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ObserverKind {
     /// The one of min-max, percentiles, entropy and MSE that changes least what the readers of the value compute. See
-    /// `judge`; where nothing was judged, MSE.
+    /// [`crate::judge`]; where nothing was judged, MSE.
     #[default]
     Auto,
     /// `min = min(min, min(X))`, `max = max(max, max(X))`, as PyTorch's `MinMaxObserver`.

@@ -5,7 +5,10 @@ use calipers_passes::{Note, canonicalize};
 use calipers_runtime::evaluate;
 
 use crate::parameters::finite;
-use crate::{CalibrationTable, QuantAssignment, QuantError, Recipe, Summary, assign, calibrate, insert_qdq};
+use crate::{
+    Batch, CalibrationOptions, CalibrationTable, QuantAssignment, QuantError, Recipe, Summary, assign,
+    calibrate, insert_qdq,
+};
 
 /// A quantized graph and everything that led to it.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ pub struct Quantized {
     pub summary: Summary,
 }
 
-/// Quantizes a float graph of one input: canonical form (BatchNorm and activations fused), calibration on the batches,
+/// Quantizes a float graph: canonical form (BatchNorm and activations fused), calibration on the batches,
 /// decision, edit. `progress` is called after each calibration batch. The recipe's node names are those of the
 /// canonical form, which keeps the names of the nodes that it keeps.
 ///
@@ -34,16 +37,18 @@ pub struct Quantized {
 /// No data; weights or values that are not finite; a graph that is quantized already or that does not run.
 pub fn quantize(
     graph: &Graph,
-    batches: impl IntoIterator<Item = Tensor>,
+    batches: impl IntoIterator<Item = Batch>,
     recipe: &Recipe,
-    threads: usize,
+    options: &CalibrationOptions,
     progress: impl FnMut(&CalibrationTable),
 ) -> Result<Quantized, QuantError> {
     // Before constants are folded into each other, so that the one that is broken is named.
     check_parameters(graph)?;
-    let compute = |node: &Node, inputs: &[Option<&Tensor>]| evaluate(&node.name, &node.op, inputs).ok();
+    let compute = |node: &Node, inputs: &[Option<&Tensor>]| {
+        evaluate(&node.name, &node.op, inputs, node.outputs.len()).ok()
+    };
     let canonical = canonicalize(graph, &compute)?;
-    let table = calibrate(&canonical.graph, batches, recipe, threads, progress)?;
+    let table = calibrate(&canonical.graph, batches, recipe, options, progress)?;
     let assignment = assign(&canonical.graph, &table, recipe)?;
     let quantized = insert_qdq(&canonical.graph, &assignment)?;
     let summary = assignment.summary(&canonical.graph);
@@ -106,7 +111,7 @@ mod tests {
     use calipers_models::{Options, resnet8};
 
     use super::quantize;
-    use crate::{QuantError, Recipe};
+    use crate::{CalibrationOptions, QuantError, Recipe};
 
     #[test]
     fn a_parameter_that_is_not_finite_is_named_as_the_user_knows_it() {
@@ -121,7 +126,9 @@ mod tests {
             editor.set_constant(id, Tensor::from_vec(graph.constant(id).unwrap().shape(), data).unwrap());
             let broken = editor.build().unwrap();
             let image = Tensor::from_vec([1, 3, 32, 32], vec![0.5f32; 3072]).unwrap();
-            let error = quantize(&broken, [image], &Recipe::default(), 1, |_| {}).unwrap_err();
+            let batch = vec![(String::from("input"), image)];
+            let options = CalibrationOptions::default();
+            let error = quantize(&broken, [batch], &Recipe::default(), &options, |_| {}).unwrap_err();
             assert!(
                 matches!(&error, QuantError::InitializerNotFinite { initializer, index, .. }
                     if initializer == name && *index == at),

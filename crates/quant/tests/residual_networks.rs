@@ -9,7 +9,8 @@ use calipers_formats::onnx;
 use calipers_ir::{Graph, GraphEditor, Model, Op, Tensor};
 use calipers_models::{Options, resnet8, resnet18};
 use calipers_quant::{
-    ActivationScheme, ActivationType, Document, Quantized, Recipe, Scheme, Treatment, quantize,
+    ActivationScheme, ActivationType, CalibrationOptions, Document, Quantized, Recipe, Scheme, Treatment,
+    quantize,
 };
 use calipers_random::Random;
 use calipers_runtime::{Session, SessionOptions};
@@ -49,7 +50,8 @@ fn small() -> Graph {
 
 fn quantized(graph: &Graph, recipe: &Recipe) -> Quantized {
     let batches = (0..4).map(|index| images(&format!("calibration {index}"), 16));
-    quantize(graph, batches, recipe, 2, |_| {}).unwrap()
+    let batches = batches.map(|images| vec![(String::from("input"), images)]);
+    quantize(graph, batches, recipe, &CalibrationOptions::default().with_threads(2), |_| {}).unwrap()
 }
 
 fn run(graph: &Graph, images: &Tensor, threads: usize) -> Vec<f32> {

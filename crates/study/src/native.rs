@@ -8,7 +8,9 @@ use std::time::Instant;
 use calipers_formats::onnx;
 use calipers_ir::{Graph, Model, Tensor};
 use calipers_passes::canonicalize;
-use calipers_quant::{CalibrationTable, Document, QuantAssignment, Recipe};
+use calipers_quant::{
+    CalibrationOptions, CalibrationTable, Document, ObserverKind, QuantAssignment, Recipe,
+};
 use calipers_runtime::{Session, SessionOptions, evaluate};
 use calipers_workers::Command;
 use calipers_workers::protocol::{
@@ -103,18 +105,23 @@ impl Engine {
     fn quantize(&self, command: &Quantize, reporter: &mut Reporter<'_>) -> Result<Quantized, Failure> {
         let graph = float_graph(&command.model, Some(&command.weights))?;
         let data = DataFile::read(&command.data)?;
-        let recipe = Recipe::default();
+        // As the other frameworks' default paths do.
+        let recipe = Recipe::default().with_observer(ObserverKind::MinMax);
         let start = Instant::now();
         let prepared = prepared(&graph)?;
         let prepare_seconds = start.elapsed().as_secs_f64();
 
         let start = Instant::now();
         let mut unread = None;
-        let batches =
-            data.batches(command.batch).map_while(|batch| batch.map_err(|error| unread = Some(error)).ok());
+        let input = input_name(&prepared)?;
+        let batches = data.batches(command.batch).map_while(|batch| {
+            let batch = batch.map_err(|error| unread = Some(error)).ok()?;
+            Some(vec![(input.clone(), batch)])
+        });
+        let options = CalibrationOptions::default().with_threads(self.threads);
         let total = data.samples as u64;
         let mut done = 0;
-        let table = calipers_quant::calibrate(&prepared, batches, &recipe, self.threads, |_| {
+        let table = calipers_quant::calibrate(&prepared, batches, &recipe, &options, |_| {
             done = total.min(done + command.batch as u64);
             reporter.report(Stage::Calibrate, done, Some(total), None);
         })
@@ -199,7 +206,7 @@ fn float_graph(model: &Path, weights: Option<&Path>) -> Result<Graph, Failure> {
 
 /// The graph in the form that runs.
 fn prepared(graph: &Graph) -> Result<Graph, Failure> {
-    canonicalize(graph, &|node, inputs| evaluate(&node.name, &node.op, inputs).ok())
+    canonicalize(graph, &|node, inputs| evaluate(&node.name, &node.op, inputs, node.outputs.len()).ok())
         .map(|rewritten| rewritten.graph)
         .map_err(at(Stage::Build))
 }
