@@ -18,7 +18,10 @@ mod fuse_activations;
 
 mod canonicalize;
 
+mod extract;
+
 pub use canonicalize::canonicalize;
+pub use extract::extract;
 pub use fold_batch_norm::fold_batch_norm;
 pub use fold_constants::{Evaluate, Quantization, fold_constants};
 pub use fuse_activations::fuse_activations;

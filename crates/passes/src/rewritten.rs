@@ -46,6 +46,14 @@ pub enum PassError {
         /// The invariant.
         error: Box<EditError>,
     },
+    /// A part of a graph needs a value that is neither in it nor among its inputs.
+    #[error("extract: {node} reads `{value}`, which is neither computed in the part nor one of its inputs")]
+    Extract {
+        /// The node that reads it.
+        node: String,
+        /// The value.
+        value: String,
+    },
     /// A node was evaluated to something else than its outputs.
     #[error("pass fold_constants, node `{node}`: evaluated to {found}, but its outputs are {expected}")]
     Evaluated {

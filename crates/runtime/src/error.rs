@@ -26,13 +26,31 @@ pub enum Error {
         /// The rule that is broken.
         error: InferError,
     },
-    /// A shape is known only when data is.
-    #[error(
-        "value `{value}`: its shape depends on data; supported: shapes that follow from the input shapes"
-    )]
-    DataDependentShape {
-        /// Name of the value.
-        value: String,
+    /// The definition of the node's operator refuses its arguments.
+    #[error("node `{node}`: {error}")]
+    Reference {
+        /// Name of the node.
+        node: String,
+        /// What is refused.
+        error: calipers_reference::Error,
+    },
+    /// A node gave a result of another type than its type rule says.
+    #[error("node `{node}`: a result of type {found}, where {expected} was expected")]
+    Disagreement {
+        /// Name of the node.
+        node: String,
+        /// The type by the rule.
+        expected: String,
+        /// The type of the result.
+        found: String,
+    },
+    /// A node runs a subgraph that the session was not given, or that does not fit it.
+    #[error("node `{node}`: {reason}")]
+    Subgraph {
+        /// Name of the node.
+        node: String,
+        /// What is missing or does not fit.
+        reason: String,
     },
     /// An input of the graph was not given.
     #[error("input `{name}` was not given; the graph has the inputs {all}")]

@@ -1,7 +1,7 @@
 //! Runs a graph on this CPU: lowering to steps, planning of memory, sessions, and the hook that looks inside.
 //!
-//! A plan runs what the graph says: QDQ patterns become integer steps, everything else runs in f32. It
-//! never chooses a precision. Results are the same bits on every instruction set and for every thread count.
+//! A plan runs what the graph says: QDQ patterns become integer steps, everything else runs as stated, by a kernel where
+//! there is one and by its definition (`calipers_reference`) otherwise. It never chooses a precision. Results are the same bits on every instruction set and for every thread count.
 #![forbid(unsafe_code)]
 
 mod error;
@@ -14,6 +14,10 @@ mod lower;
 mod arena;
 mod plan;
 mod probe;
+
+mod control;
+mod program;
+
 mod session;
 
 pub use calipers_kernels::Isa;

@@ -1,17 +1,16 @@
 //! An immutable compiled graph: steps with packed constants, and the place of every buffer.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use bytemuck::cast_slice;
-use calipers_ir::{DType, Graph, Tensor, ValueId};
-use calipers_kernels::{Execution, Supported};
+use calipers_ir::{DType, Op, Tensor, TensorType};
+use calipers_kernels::Execution;
 
 use crate::arena::{Memory, Slot, lay_out};
 use crate::error::Error;
-use crate::kernel::permute;
-use crate::lower::{Delivery, Lowered, Operand, PackCache, Scope, Step, lower};
-use crate::shapes::{Constants, concretize};
+use crate::evaluate::evaluate;
+use crate::kernel::{Kernel, permute};
+use crate::lower::{Argument, Delivery, Lowered, Operand, PackCache, Place, Scope, Step, Work, lower};
 
 /// What a step is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +36,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compiles a graph. `inputs` are the input shapes in the graph's order.
-    pub(crate) fn new(
-        graph: &Graph,
-        constants: &Constants<'_>,
-        inputs: &[Vec<usize>],
-        wanted: &HashSet<ValueId>,
-        isa: Supported,
-        packs: &mut PackCache,
-    ) -> Result<Plan, Error> {
-        let shapes = concretize(graph, constants, inputs)?;
-        let scope = Scope { graph, constants, shapes: &shapes, wanted, isa };
-        let Lowered { steps, lifetimes, constants, taps, outputs } = lower(&scope, packs)?;
+    /// Compiles what the outputs and wanted values of a scope need.
+    pub(crate) fn new(scope: &Scope<'_>, packs: &mut PackCache) -> Result<Plan, Error> {
+        let Lowered { steps, lifetimes, constants, taps, outputs } = lower(scope, packs)?;
         let (slots, words) = lay_out(&lifetimes);
         Ok(Plan { steps, slots, constants, taps, outputs, words })
     }
@@ -76,42 +66,122 @@ impl Plan {
         pool: Option<&rayon::ThreadPool>,
         memory: &mut Memory,
         inputs: &[&[u8]],
-        mut watch: Watch<'_>,
-    ) -> Vec<Tensor> {
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Tensor>, Error> {
         let mut taps = self.taps.iter().peekable();
         for done in 0..=self.steps.len() {
             while let Some((_, delivery)) = taps.next_if(|(after, _)| *after <= done) {
-                if let Watch::Values(value) = &mut watch {
+                if let Watch::Values(value) = watch {
                     value(&delivery.name, &self.deliver(delivery, memory, inputs));
                 }
             }
             let Some(step) = self.steps.get(done) else { break };
             let begin = matches!(watch, Watch::Times(_)).then(Instant::now);
             match pool {
-                Some(pool) => pool.install(|| self.run_step(step, execution, memory, inputs)),
-                None => self.run_step(step, execution, memory, inputs),
+                Some(pool) => pool.install(|| self.run_step(step, execution, memory, inputs))?,
+                None => self.run_step(step, execution, memory, inputs)?,
             }
-            if let (Watch::Times(time), Some(begin)) = (&mut watch, begin) {
+            if let (Watch::Times(time), Some(begin)) = (&mut *watch, begin) {
                 time(&step.info, begin.elapsed());
             }
         }
-        self.outputs.iter().map(|delivery| self.deliver(delivery, memory, inputs)).collect()
+        Ok(self.outputs.iter().map(|delivery| self.deliver(delivery, memory, inputs)).collect())
     }
 
-    fn run_step(&self, step: &Step, execution: Execution, memory: &mut Memory, inputs: &[&[u8]]) {
-        let slots = step.inputs.map(|operand| match operand {
+    fn run_step(
+        &self,
+        step: &Step,
+        execution: Execution,
+        memory: &mut Memory,
+        inputs: &[&[u8]],
+    ) -> Result<(), Error> {
+        match &step.work {
+            Work::Kernel { kernel, inputs: operands, output } => {
+                self.run_kernel(kernel, *operands, *output, execution, memory, inputs);
+                Ok(())
+            }
+            Work::Reference { op, inputs: arguments, outputs } => {
+                self.run_reference(&step.info.node, op, arguments, outputs, memory, inputs)
+            }
+        }
+    }
+
+    fn run_reference(
+        &self,
+        node: &str,
+        op: &Op,
+        arguments: &[Option<Argument>],
+        outputs: &[Place],
+        memory: &mut Memory,
+        inputs: &[&[u8]],
+    ) -> Result<(), Error> {
+        let tensors: Vec<Option<Tensor>> = arguments
+            .iter()
+            .map(|argument| {
+                Some(match argument.as_ref()? {
+                    Argument::Constant(tensor) => tensor.clone(),
+                    Argument::Computed { operand, dtype, shape } => {
+                        let count: usize = shape.iter().product();
+                        let bytes = self.operand(*operand, memory, inputs);
+                        let packed = dtype.packed_bytes(count).unwrap_or(0);
+                        tensor(*dtype, shape, &bytes[..packed])
+                    }
+                })
+            })
+            .collect();
+        let borrowed: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
+        let results = evaluate(node, op, &borrowed, outputs.len())?;
+        for (index, place) in outputs.iter().enumerate() {
+            let fits = |result: &&Tensor| result.dtype() == place.dtype && result.shape() == place.shape;
+            let Some(result) = results.get(index).filter(fits) else {
+                return Err(Error::Disagreement {
+                    node: node.to_owned(),
+                    expected: TensorType::new(place.dtype, place.shape.iter().copied()).to_string(),
+                    found: results
+                        .get(index)
+                        .map_or_else(|| String::from("nothing"), |result| result.tensor_type().to_string()),
+                });
+            };
+            let (target, _) = memory.borrow(&self.slots[place.buffer], [None, None]);
+            target.copy_from_slice(&result.bytes());
+        }
+        Ok(())
+    }
+
+    fn run_kernel(
+        &self,
+        kernel: &Kernel,
+        operands: [Option<Operand>; 2],
+        output: usize,
+        execution: Execution,
+        memory: &mut Memory,
+        inputs: &[&[u8]],
+    ) {
+        let slots = operands.map(|operand| match operand {
             Some(Operand::Buffer(buffer)) => Some(&self.slots[buffer]),
             Some(Operand::Input(_) | Operand::Constant(_)) | None => None,
         });
-        let (output, mut read) = memory.borrow(&self.slots[step.output], slots);
-        for (read, operand) in read.iter_mut().zip(step.inputs) {
+        let (output, mut read) = memory.borrow(&self.slots[output], slots);
+        for (read, operand) in read.iter_mut().zip(operands) {
             match operand {
                 Some(Operand::Input(index)) => *read = inputs[index],
                 Some(Operand::Constant(index)) => *read = self.constant(index),
                 Some(Operand::Buffer(_)) | None => {}
             }
         }
-        step.kernel.run(execution, read, output);
+        kernel.run(execution, read, output);
+    }
+
+    /// The bytes of an operand; those of a constant are followed by padding.
+    fn operand<'a>(&'a self, operand: Operand, memory: &'a Memory, inputs: &[&'a [u8]]) -> &'a [u8] {
+        match operand {
+            Operand::Input(index) => inputs[index],
+            Operand::Constant(index) => self.constant(index),
+            Operand::Buffer(buffer) => {
+                let slot = &self.slots[buffer];
+                memory.bytes(slot.words.clone(), slot.bytes)
+            }
+        }
     }
 
     fn constant(&self, index: usize) -> &[u8] {
@@ -122,14 +192,8 @@ impl Plan {
     fn deliver(&self, delivery: &Delivery, memory: &Memory, inputs: &[&[u8]]) -> Tensor {
         let count: usize = delivery.shape.iter().product();
         let width = delivery.dtype.bits().unwrap_or(8) / 8;
-        let bytes = match delivery.operand {
-            Operand::Input(index) => inputs[index],
-            Operand::Constant(index) => &self.constant(index)[..count * width],
-            Operand::Buffer(buffer) => {
-                let slot = &self.slots[buffer];
-                memory.bytes(slot.words.clone(), slot.bytes)
-            }
-        };
+        let packed = delivery.dtype.packed_bytes(count).unwrap_or(0);
+        let bytes = &self.operand(delivery.operand, memory, inputs)[..packed];
         // Eight-byte words keep the alignment of any element.
         let mut copy = vec![0u64; bytes.len().div_ceil(8)];
         let target = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut copy)[..bytes.len()];

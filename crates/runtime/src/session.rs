@@ -1,19 +1,15 @@
 //! A graph ready to run: its plans, its memory, its threads.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use calipers_ir::{DType, Dim, Fate, Graph, Renames, Tensor, TensorType, ValueId};
+use calipers_ir::{DType, Dim, Fate, Graph, Renames, Tensor, TensorType};
 use calipers_kernels::{Execution, Isa, Supported};
 
-use crate::arena::Memory;
 use crate::error::Error;
-use crate::lower::PackCache;
 use crate::plan::{Plan, StepInfo, Watch};
 use crate::probe::{Demand, Probe};
-use crate::shapes::Constants;
-
-/// Most plans that a session keeps; the one that was used the longest ago goes first.
-const MOST_PLANS: usize = 8;
+use crate::program::{Key, Machine, Runner};
+use crate::shapes::Given;
 
 /// How a session runs.
 #[derive(Clone, Debug)]
@@ -42,29 +38,31 @@ impl SessionOptions {
 
 /// A graph with everything that changes while it runs.
 pub struct Session {
-    graph: Graph,
     renames: Renames,
     execution: Execution,
     pool: Option<rayon::ThreadPool>,
-    packs: PackCache,
-    /// The latest used last.
-    plans: Vec<(Key, Plan)>,
-    memory: Memory,
-}
-
-/// What a plan is made for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Key {
-    inputs: Vec<Vec<usize>>,
-    wanted: Vec<String>,
+    runner: Runner,
+    subgraphs: HashMap<String, Runner>,
 }
 
 impl Session {
-    /// A session for a graph. Nothing is planned before the first run.
+    /// A session for a graph without subgraphs. Nothing is planned before the first run.
     ///
     /// # Errors
     /// When the instruction set is not there or the threads cannot be started.
     pub fn new(graph: Graph, options: SessionOptions) -> Result<Session, Error> {
+        Session::with_subgraphs(graph, [], options)
+    }
+
+    /// A session for a graph and the graphs that its nodes run, by name: those of a [`calipers_ir::Model`].
+    ///
+    /// # Errors
+    /// When the instruction set is not there or the threads cannot be started.
+    pub fn with_subgraphs(
+        graph: Graph,
+        subgraphs: impl IntoIterator<Item = (String, Graph)>,
+        options: SessionOptions,
+    ) -> Result<Session, Error> {
         let isa = choose_isa(options.isa)?;
         let threads = options.threads.max(1);
         let pool = match threads {
@@ -78,19 +76,17 @@ impl Session {
             ),
         };
         Ok(Session {
-            graph,
             renames: options.renames,
             execution: Execution { isa, threads },
             pool,
-            packs: PackCache::new(),
-            plans: Vec::new(),
-            memory: Memory::new(0),
+            runner: Runner::new(graph),
+            subgraphs: subgraphs.into_iter().map(|(name, graph)| (name, Runner::new(graph))).collect(),
         })
     }
 
     /// The graph.
     pub fn graph(&self) -> &Graph {
-        &self.graph
+        self.runner.graph()
     }
 
     /// The instruction set that kernels run on.
@@ -108,8 +104,8 @@ impl Session {
     /// Inputs are given by name, in any order. The probe gets what it demands.
     ///
     /// # Errors
-    /// When an input is missing, unknown or of another type, when a wanted value is unknown, or when the graph cannot
-    /// be planned for these shapes.
+    /// When an input is missing, unknown or of another type, when a wanted value is unknown, when the graph cannot be
+    /// planned for these shapes, or when data break a rule of an operator.
     pub fn run(&mut self, inputs: &[(&str, Tensor)], probe: &mut dyn Probe) -> Result<Vec<Tensor>, Error> {
         let ordered = self.order_inputs(inputs)?;
         let demand = probe.demand();
@@ -117,111 +113,71 @@ impl Session {
             Demand::Values(names) => names.clone(),
             Demand::Nothing | Demand::Times => Vec::new(),
         };
-        let shapes = ordered.iter().map(|tensor| tensor.shape().to_vec()).collect();
-        self.prepare(Key { inputs: shapes, wanted })?;
-
-        let bytes: Vec<_> = ordered.iter().map(|tensor| tensor.bytes()).collect();
-        // The bytes of a file need not be aligned for their elements; such inputs are copied.
-        let copies: Vec<Option<Memory>> = bytes
-            .iter()
-            .map(|bytes| (bytes.as_ptr().addr() % 8 != 0).then(|| Memory::copy_of(bytes)))
-            .collect();
-        let slices: Vec<&[u8]> = bytes
-            .iter()
-            .zip(&copies)
-            .map(|(bytes, copy)| {
-                copy.as_ref().map_or(&bytes[..], |copy| copy.bytes(0..copy.words(), bytes.len()))
-            })
-            .collect();
-
-        let Session { plans, memory, execution, pool, .. } = self;
-        let Some((_, plan)) = plans.last() else { unreachable!("`prepare` left the plan here") };
-        let execution = *execution;
-        // A run that is looked at stays on this thread, since a probe need not be `Send`, and gives single steps to the
-        // pool; any other run enters the pool once, which costs less.
-        let outputs = match (demand, pool.as_ref()) {
-            (Demand::Values(_), pool) => {
+        wanted.iter().try_for_each(|name| self.find(name))?;
+        let shapes = ordered.iter().map(|tensor| Given::shape(tensor.shape())).collect();
+        let key = Key { inputs: shapes, wanted };
+        let mut machine =
+            Machine { execution: self.execution, pool: self.pool.as_ref(), subgraphs: &mut self.subgraphs };
+        let runner = &mut self.runner;
+        match demand {
+            Demand::Nothing => runner.run(&mut machine, key, &ordered, &mut Watch::Nothing),
+            Demand::Values(_) => {
                 let mut value = |name: &str, tensor: &Tensor| probe.value(name, tensor);
-                plan.run(execution, pool, memory, &slices, Watch::Values(&mut value))
+                runner.run(&mut machine, key, &ordered, &mut Watch::Values(&mut value))
             }
-            (Demand::Times, None) => {
-                let mut time = |step: &StepInfo, duration| probe.step(step, duration);
-                plan.run(execution, None, memory, &slices, Watch::Times(&mut time))
+            Demand::Times => {
+                let mut index = 0;
+                let mut time = |step: &StepInfo, duration| {
+                    probe.step(&StepInfo { index, ..step.clone() }, duration);
+                    index += 1;
+                };
+                runner.run(&mut machine, key, &ordered, &mut Watch::Times(&mut time))
             }
-            (Demand::Times, Some(pool)) => {
-                let mut times = Vec::new();
-                let mut time = |step: &StepInfo, duration| times.push((step.clone(), duration));
-                let outputs =
-                    pool.install(|| plan.run(execution, None, memory, &slices, Watch::Times(&mut time)));
-                times.iter().for_each(|(step, duration)| probe.step(step, *duration));
-                outputs
-            }
-            (Demand::Nothing, None) => plan.run(execution, None, memory, &slices, Watch::Nothing),
-            (Demand::Nothing, Some(pool)) => {
-                pool.install(|| plan.run(execution, None, memory, &slices, Watch::Nothing))
-            }
-        };
-        Ok(outputs)
+        }
     }
 
-    /// The plan for inputs of these shapes, in the graph's order, with nothing wanted but the outputs.
+    /// The plan for inputs of these shapes, in the graph's order, with nothing wanted but the outputs: all steps whose
+    /// shapes follow from those of the inputs.
     ///
     /// # Errors
     /// When the graph cannot be planned for these shapes.
     pub fn plan(&mut self, inputs: &[Vec<usize>]) -> Result<&Plan, Error> {
-        self.prepare(Key { inputs: inputs.to_vec(), wanted: Vec::new() })?;
-        let Some((_, plan)) = self.plans.last() else { unreachable!("`prepare` left the plan here") };
-        Ok(plan)
+        let inputs = inputs.iter().map(|shape| Given::shape(shape)).collect();
+        self.runner.plan(self.execution, Key { inputs, wanted: Vec::new() })
     }
 
-    /// Makes the plan for a key the last of the plans, and the memory large enough for it.
-    fn prepare(&mut self, key: Key) -> Result<(), Error> {
-        if let Some(known) = self.plans.iter().position(|(other, _)| *other == key) {
-            let plan = self.plans.remove(known);
-            self.plans.push(plan);
-        } else {
-            let wanted = key.wanted.iter().map(|name| self.find(name)).collect::<Result<HashSet<_>, _>>()?;
-            let constants = Constants::new(&self.graph);
-            let isa = self.execution.isa;
-            let plan = Plan::new(&self.graph, &constants, &key.inputs, &wanted, isa, &mut self.packs)?;
-            if self.plans.len() == MOST_PLANS {
-                self.plans.remove(0);
-            }
-            self.plans.push((key, plan));
+    /// That a value is there, or what became of it.
+    fn find(&self, name: &str) -> Result<(), Error> {
+        if self.graph().value_named(name).is_some() {
+            return Ok(());
         }
-        let words = self.plans.last().map_or(0, |(_, plan)| plan.words());
-        if self.memory.words() < words {
-            self.memory = Memory::new(words);
-        }
-        Ok(())
-    }
-
-    fn find(&self, name: &str) -> Result<ValueId, Error> {
-        self.graph.value_named(name).ok_or_else(|| {
-            let fate = match self.renames.0.get(name) {
-                Some(Fate::Renamed(now)) => format!(": it is called `{now}` now"),
-                Some(Fate::Fused(into)) => format!(": it was fused into the node that computes `{into}`"),
-                None => String::new(),
-            };
-            Error::UnknownValue { name: name.to_owned(), fate }
-        })
+        let fate = match self.renames.0.get(name) {
+            Some(Fate::Renamed(now)) => format!(": it is called `{now}` now"),
+            Some(Fate::Fused(into)) => format!(": it was fused into the node that computes `{into}`"),
+            None => String::new(),
+        };
+        Err(Error::UnknownValue { name: name.to_owned(), fate })
     }
 
     fn order_inputs(&self, given: &[(&str, Tensor)]) -> Result<Vec<Tensor>, Error> {
         let all = || {
-            let names: Vec<String> =
-                self.graph.inputs().iter().map(|id| format!("`{}`", self.graph.value(*id).name)).collect();
+            let names: Vec<String> = self
+                .graph()
+                .inputs()
+                .iter()
+                .map(|id| format!("`{}`", self.graph().value(*id).name))
+                .collect();
             names.join(", ")
         };
         for (name, _) in given {
-            if !self.graph.inputs().iter().any(|id| self.graph.value(*id).name == *name) {
+            if !self.graph().inputs().iter().any(|id| self.graph().value(*id).name == *name) {
                 return Err(Error::UnknownInput { name: (*name).to_owned(), all: all() });
             }
         }
         let mut symbols: HashMap<&str, usize> = HashMap::new();
         let mut ordered = Vec::with_capacity(given.len());
-        for id in self.graph.inputs() {
-            let value = self.graph.value(*id);
+        for id in self.graph().inputs() {
+            let value = self.graph().value(*id);
             let Some((_, tensor)) = given.iter().find(|(name, _)| *name == value.name) else {
                 return Err(Error::MissingInput { name: value.name.clone(), all: all() });
             };

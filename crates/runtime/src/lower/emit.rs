@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use calipers_ir::{DType, Node, NodeId, Tensor, ValueId};
+use calipers_ir::{DType, Node, NodeId, Op, Tensor, ValueId};
 
 use super::geometry::{Order, orders_agree};
-use super::{Delivery, Lowered, Operand, Scope, Step};
+use super::{Argument, Delivery, Lowered, Operand, Place, Scope, Step, Work};
 use crate::arena::{Lifetime, Memory};
 use crate::error::Error;
 use crate::kernel::Kernel;
@@ -149,6 +149,69 @@ impl<'a> Emitter<'a> {
         self.places.get(&(value, order)).copied()
     }
 
+    /// Adds a step that computes an operator by its definition.
+    pub(crate) fn reference(
+        &mut self,
+        end: NodeId,
+        op: Op,
+        inputs: &[Option<ValueId>],
+        outputs: &[ValueId],
+    ) -> Result<(), Error> {
+        let scope = self.scope;
+        let node = scope.graph.node(end);
+        if let Op::Opaque(_) | Op::Control(_) = op {
+            return Err(scope.unsupported(node, "this operator", "those of the families of calipers_ir::Op"));
+        }
+        let mut arguments = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            arguments.push(match input {
+                None => None,
+                Some(value) if scope.constants.is_constant(*value) => {
+                    Some(Argument::Constant(self.constant(*value)?))
+                }
+                Some(value) => {
+                    self.packed_bytes(*value)?;
+                    let operand = self.operand(*value, Order::Logical)?;
+                    let (dtype, shape) = (scope.dtype(*value), scope.shape(*value).to_vec());
+                    Some(Argument::Computed { operand, dtype, shape })
+                }
+            });
+        }
+        let now = self.steps.len();
+        for argument in arguments.iter().flatten() {
+            if let Argument::Computed { operand, .. } = argument {
+                self.read(*operand, now);
+            }
+        }
+        let mut results = Vec::with_capacity(outputs.len());
+        for &value in outputs {
+            let bytes = self.packed_bytes(value)?;
+            self.lifetimes.push(Lifetime { bytes, first: now, last: now });
+            let buffer = self.lifetimes.len() - 1;
+            self.places.insert((value, Order::Logical), Operand::Buffer(buffer));
+            results.push(Place { buffer, dtype: scope.dtype(value), shape: scope.shape(value).to_vec() });
+        }
+        let first = inputs.iter().flatten().next().map_or(DType::F32, |value| scope.dtype(*value));
+        let info = StepInfo {
+            index: now,
+            node: node.name.clone(),
+            kernel: format!("{op} {first} by definition"),
+            shape: outputs.first().map_or_else(Vec::new, |value| scope.shape(*value).to_vec()),
+        };
+        self.steps.push(Step { info, work: Work::Reference { op, inputs: arguments, outputs: results } });
+        Ok(())
+    }
+
+    /// Bytes of a value.
+    fn packed_bytes(&self, value: ValueId) -> Result<usize, Error> {
+        let dtype = self.scope.dtype(value);
+        let elements =
+            self.scope.shape(value).iter().try_fold(1usize, |count, extent| count.checked_mul(*extent));
+        elements
+            .and_then(|elements| dtype.packed_bytes(elements))
+            .ok_or_else(|| Error::StorageType { value: self.scope.graph.value(value).name.clone(), dtype })
+    }
+
     /// Bytes of an element of a value.
     pub(crate) fn width(&self, value: ValueId) -> Result<usize, Error> {
         let dtype = self.scope.dtype(value);
@@ -180,7 +243,7 @@ impl<'a> Emitter<'a> {
     /// The steps, with the outputs of the graph living to the end.
     pub(crate) fn finish(mut self) -> Result<Lowered, Error> {
         let outputs: Vec<Delivery> =
-            self.scope.graph.outputs().iter().map(|id| self.delivery(*id)).collect::<Result<_, _>>()?;
+            self.scope.outputs.iter().map(|id| self.delivery(*id)).collect::<Result<_, _>>()?;
         let end = self.steps.len();
         for delivery in &outputs {
             if let Operand::Buffer(buffer) = delivery.operand {
@@ -197,7 +260,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn delivery(&mut self, value: ValueId) -> Result<Delivery, Error> {
-        self.width(value)?;
+        self.packed_bytes(value)?;
         let shape = self.scope.shape(value).to_vec();
         let order = self.order(value);
         let operand = self.operand(value, order)?;
@@ -229,7 +292,7 @@ impl<'a> Emitter<'a> {
         value: ValueId,
         order: Order,
     ) -> Result<Operand, Error> {
-        let bytes = self.scope.shape(value).iter().product::<usize>() * self.width(value)?;
+        let bytes = self.packed_bytes(value)?;
         let output = self.push(info, kernel, inputs, bytes);
         self.places.insert((value, order), output);
         Ok(output)
@@ -248,7 +311,7 @@ impl<'a> Emitter<'a> {
         }
         self.lifetimes.push(Lifetime { bytes, first: now, last: now });
         let output = self.lifetimes.len() - 1;
-        self.steps.push(Step { info, kernel, inputs, output });
+        self.steps.push(Step { info, work: Work::Kernel { kernel, inputs, output } });
         Operand::Buffer(output)
     }
 

@@ -19,14 +19,14 @@ mod bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use calipers_ir::{DType, Graph, Node, NodeId, ValueId};
+use calipers_ir::{Activation, DType, Graph, Node, NodeId, Op, Tensor, ValueId};
 use calipers_kernels::{Supported, convolution, matmul};
 
 use crate::arena::{Lifetime, Memory};
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::plan::StepInfo;
-use crate::shapes::Constants;
+use crate::shapes::{Constants, Shapes};
 use emit::Emitter;
 use pattern::Pattern;
 
@@ -49,15 +49,17 @@ pub(crate) enum Packed {
 pub(crate) struct Scope<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) constants: &'a Constants<'a>,
-    /// By [`ValueId::index`].
-    pub(crate) shapes: &'a [Vec<usize>],
+    pub(crate) shapes: &'a Shapes,
+    /// The values to compute, in the order in which the plan gives them.
+    pub(crate) outputs: &'a [ValueId],
     pub(crate) wanted: &'a HashSet<ValueId>,
     pub(crate) isa: Supported,
 }
 
 impl Scope<'_> {
+    /// The shape of a value that a plan computes.
     pub(crate) fn shape(&self, value: ValueId) -> &[usize] {
-        &self.shapes[value.index()]
+        self.shapes[value.index()].as_deref().unwrap_or_default()
     }
 
     pub(crate) fn dtype(&self, value: ValueId) -> DType {
@@ -97,13 +99,36 @@ pub(crate) enum Operand {
     Buffer(usize),
 }
 
-/// One call of a kernel.
+/// One thing to compute.
 pub(crate) struct Step {
     pub(crate) info: StepInfo,
-    pub(crate) kernel: Kernel,
-    pub(crate) inputs: [Option<Operand>; 2],
-    /// Index of the buffer that is written.
-    pub(crate) output: usize,
+    pub(crate) work: Work,
+}
+
+/// How a step computes.
+pub(crate) enum Work {
+    /// One call of a kernel.
+    Kernel {
+        kernel: Kernel,
+        inputs: [Option<Operand>; 2],
+        /// Index of the buffer that is written.
+        output: usize,
+    },
+    /// An operator by its definition.
+    Reference { op: Op, inputs: Vec<Option<Argument>>, outputs: Vec<Place> },
+}
+
+/// An argument of an operator that runs by its definition.
+pub(crate) enum Argument {
+    Constant(Tensor),
+    Computed { operand: Operand, dtype: DType, shape: Vec<usize> },
+}
+
+/// A buffer for one result of an operator that runs by its definition.
+pub(crate) struct Place {
+    pub(crate) buffer: usize,
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<usize>,
 }
 
 /// A value to hand to the caller, in logical layout.
@@ -131,7 +156,7 @@ pub(crate) struct Lowered {
 pub(crate) fn lower(scope: &Scope<'_>, packs: &mut PackCache) -> Result<Lowered, Error> {
     let graph = scope.graph;
     let mut needed = vec![false; graph.values().len()];
-    for id in graph.outputs().iter().chain(scope.wanted) {
+    for id in scope.outputs.iter().chain(scope.wanted) {
         needed[id.index()] = true;
     }
     let mut units: Vec<(NodeId, Pattern)> = Vec::new();
@@ -152,10 +177,8 @@ pub(crate) fn lower(scope: &Scope<'_>, packs: &mut PackCache) -> Result<Lowered,
     for (id, pattern) in units.into_iter().rev() {
         let node = graph.node(id);
         match pattern {
-            Pattern::Alone => alone::emit(&mut emitter, packs, id, id, node.op.activation())?,
-            Pattern::Activated { core, activation } => {
-                alone::emit(&mut emitter, packs, core, id, activation)?
-            }
+            Pattern::Alone => alone(&mut emitter, packs, id, id, node.op.activation())?,
+            Pattern::Activated { core, activation } => alone(&mut emitter, packs, core, id, activation)?,
             Pattern::Bytes(pattern) => bytes::emit(&mut emitter, packs, &pattern, id)?,
         }
         emitter.deliver_wanted(node.outputs.iter().copied())?;
@@ -163,4 +186,37 @@ pub(crate) fn lower(scope: &Scope<'_>, packs: &mut PackCache) -> Result<Lowered,
     let computed = graph.nodes().iter().flat_map(|node| node.outputs.iter().copied());
     emitter.deliver_wanted(computed.filter(|id| scope.constants.is_constant(*id)))?;
     emitter.finish()
+}
+
+/// Emits the node `core`, whose result after `activation` is the value of `end`, as a kernel where there is one, else by
+/// its definition.
+fn alone(
+    emitter: &mut Emitter<'_>,
+    packs: &mut PackCache,
+    core: NodeId,
+    end: NodeId,
+    activation: Activation,
+) -> Result<(), Error> {
+    let graph = emitter.scope.graph;
+    let node = graph.node(core);
+    let values = node.inputs.iter().flatten().chain(&node.outputs);
+    let empty = values.into_iter().any(|value| emitter.scope.shape(*value).contains(&0));
+    let one_result = node.outputs.len() == 1;
+    if one_result && !empty {
+        match alone::emit(emitter, packs, core, end, activation) {
+            Err(Error::Unsupported { .. } | Error::StorageType { .. }) => {}
+            done => return done,
+        }
+    }
+    if core == end {
+        return emitter.reference(end, node.op.clone(), &node.inputs, &node.outputs);
+    }
+    match node.op.with_activation(activation) {
+        Some(op) => emitter.reference(end, op, &node.inputs, &graph.node(end).outputs),
+        None => {
+            emitter.reference(core, node.op.clone(), &node.inputs, &node.outputs)?;
+            let end_node = graph.node(end);
+            emitter.reference(end, end_node.op.clone(), &end_node.inputs, &end_node.outputs)
+        }
+    }
 }
