@@ -57,3 +57,6 @@ pub mod keys {
     /// On an opaque node, before `input:<index>` or `output:<index>`: scales and zero points of a quantized tensor.
     pub const QUANTIZATION: &str = "tflite:quantization:";
 }
+
+#[cfg(test)]
+mod tests;

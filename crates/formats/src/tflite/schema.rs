@@ -11,6 +11,9 @@ pub(super) use generated::tflite::{
     Buffer, BuiltinOperator, Model, Operator, Options, QuantizationParameters, SubGraph, Tensor, TensorType,
 };
 
+#[cfg(test)]
+pub(super) use generated::tflite as tables;
+
 use super::ReadError;
 
 /// What stands at byte 4 of every file.
