@@ -52,12 +52,13 @@ fn bilinear(picture: &Picture, height: usize, width: usize) -> Picture {
         let mut pixels = Vec::with_capacity(picture.height * width * channels);
         for row in picture.pixels.chunks_exact((picture.width * channels).max(1)) {
             for window in &windows {
-                for channel in 0..channels {
-                    let values = row.iter().skip(window.first * channels + channel).step_by(channels);
-                    let weighted = window.weights.iter().zip(values);
-                    let sum: i64 = weighted.map(|(weight, value)| weight * i64::from(*value)).sum();
-                    pixels.push(rounded(sum + HALF));
+                let mut sums = [HALF; 3];
+                let under = row.chunks_exact(channels.max(1)).skip(window.first);
+                for (weight, pixel) in window.weights.iter().zip(under) {
+                    let values = sums.iter_mut().zip(pixel);
+                    values.for_each(|(sum, &value)| *sum += weight * i64::from(value));
                 }
+                pixels.extend(sums.iter().take(channels).map(|&sum| rounded(sum)));
             }
         }
         Picture { width, pixels, ..*picture }
