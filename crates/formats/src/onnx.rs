@@ -15,6 +15,7 @@ mod messages;
 mod read;
 mod tensor;
 mod types;
+mod versions;
 mod wire;
 mod write;
 
@@ -23,7 +24,7 @@ pub use read::{parse, read};
 pub use write::{to_bytes, write};
 
 /// The first operator set that is read.
-pub const OLDEST_OPSET: i64 = 13;
+pub const OLDEST_OPSET: i64 = 7;
 /// The last operator set that is read.
 pub const NEWEST_OPSET: i64 = 28;
 
@@ -40,6 +41,9 @@ pub mod keys {
     pub const MODEL_VERSION: &str = "onnx:model_version";
     /// Before the key of a property of the main graph.
     pub const GRAPH_PROPERTY: &str = "onnx:graph:";
+    /// Before the name of a tensor whose quantization parameters the file annotates; the text lists the names of the
+    /// tensors that hold them. It is kept as a property, not written back as an annotation.
+    pub const QUANTIZATION: &str = "onnx:quantization:";
     /// Which overload of a function a node means.
     pub const OVERLOAD: &str = "onnx:overload";
     /// Positions, separated by commas, of the optional outputs that a node leaves out before its last output.

@@ -160,6 +160,10 @@ impl<'a> NodeAttributes<'a> {
         Ok(self.take(name, AttributeType::Int)?.map(|attribute| attribute.i()))
     }
 
+    pub fn ints(&mut self, name: &str) -> Result<Option<Vec<i64>>, String> {
+        Ok(self.take(name, AttributeType::Ints)?.map(|attribute| attribute.ints.clone()))
+    }
+
     pub fn flag(&mut self, name: &str, default: bool) -> Result<bool, String> {
         match self.int(name)? {
             None => Ok(default),
@@ -212,4 +216,44 @@ fn size(name: &str, least: i64, value: i64) -> Result<usize, String> {
         .ok()
         .filter(|_| (least..=LARGEST).contains(&value))
         .ok_or_else(|| format!("attribute `{name}`: expected {least} to {LARGEST}, found {value}"))
+}
+
+/// An integer attribute.
+pub(super) fn int_proto(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: AttributeType::Int as i32,
+        i: Some(value),
+        ..Default::default()
+    }
+}
+
+/// A float attribute.
+pub(super) fn float_proto(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: AttributeType::Float as i32,
+        f: Some(value),
+        ..Default::default()
+    }
+}
+
+/// A string attribute.
+pub(super) fn string_proto(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: AttributeType::String as i32,
+        s: Some(value.as_bytes().to_vec()),
+        ..Default::default()
+    }
+}
+
+/// A list of integers as an attribute.
+pub(super) fn ints_proto(name: &str, values: Vec<i64>) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: AttributeType::Ints as i32,
+        ints: values,
+        ..Default::default()
+    }
 }

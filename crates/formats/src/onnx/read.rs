@@ -1,10 +1,28 @@
 //! Files to models.
 
+mod nodes;
+
 mod graph;
+mod sparse;
+
+mod upgrade;
+mod window;
+
 mod operator;
 
-use std::collections::BTreeMap;
+mod lowering;
+
+mod contrib;
+mod loss;
+mod packed;
+mod quantized;
+
+mod control;
+mod functions;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use calipers_ir::Model;
@@ -41,7 +59,7 @@ pub fn parse(bytes: Bytes) -> Result<Model, ReadError> {
     model(bytes, TensorReader::default())
 }
 
-fn model(bytes: Bytes, mut tensors: TensorReader) -> Result<Model, ReadError> {
+fn model(bytes: Bytes, tensors: TensorReader) -> Result<Model, ReadError> {
     let refuse = |reason: &str| Err(ReadError::Model { reason: reason.to_owned() });
     if bytes.is_empty() {
         return refuse("the file is empty; expected an ONNX model");
@@ -52,24 +70,10 @@ fn model(bytes: Bytes, mut tensors: TensorReader) -> Result<Model, ReadError> {
     let Some(graph) = proto.graph else {
         return refuse("the file holds no graph; expected an ONNX model, not another kind of protobuf file");
     };
-    if !proto.functions.is_empty() {
-        return refuse(
-            "the model has functions of its own, which are not supported; \
-             inline them with onnx.inliner.inline_local_functions(model)",
-        );
-    }
     if !proto.training_info.is_empty() {
         return refuse("the model holds training graphs, which are not supported; export it for inference");
     }
     let opsets = opsets(&proto.opset_import)?;
-    let foreign = graph.node.iter().find(|node| !opsets.contains_key(default_domain(&node.domain)));
-    if let Some(node) = foreign {
-        return Err(ReadError::Node {
-            node: node.name.clone(),
-            op: format!("{}::{}", node.domain, node.op_type),
-            reason: String::from("the model does not import a version of the operator's domain"),
-        });
-    }
     let metadata = metadata(
         &proto.metadata_props,
         &[
@@ -80,17 +84,37 @@ fn model(bytes: Bytes, mut tensors: TensorReader) -> Result<Model, ReadError> {
         ],
         &graph,
     );
-    Ok(Model {
-        graph: graph::graph(graph, &mut tensors)?,
+    let functions =
+        proto.functions.into_iter().map(|function| (functions::name_of(&function), Rc::new(function)));
+    let mut reader = nodes::ModelReader {
+        tensors,
+        functions: functions.collect::<HashMap<_, _>>(),
         subgraphs: IndexMap::new(),
-        opsets,
-        producer: (proto.producer_name, proto.producer_version),
-        metadata,
-    })
+        levels: Vec::new(),
+        calls: Vec::new(),
+        inlined: 0,
+    };
+    let graph = reader.graph(graph, &opsets, None)?;
+    let producer = (proto.producer_name, proto.producer_version);
+    Ok(Model { graph, subgraphs: reader.subgraphs, opsets, producer, metadata })
 }
 
 /// Versions by domain. The default domain must be there, in a version that is read.
 fn opsets(imports: &[OperatorSetIdProto]) -> Result<BTreeMap<String, i64>, ReadError> {
+    let opsets = opsets_of(imports)?;
+    if opsets.contains_key("") {
+        return Ok(opsets);
+    }
+    Err(ReadError::Model {
+        reason: String::from(
+            "the model does not say its version of the default operator set (`opset_import` is missing or the file \
+             is cut short)",
+        ),
+    })
+}
+
+/// Versions by domain; the default domain, where it is there, in a version that is read.
+fn opsets_of(imports: &[OperatorSetIdProto]) -> Result<BTreeMap<String, i64>, ReadError> {
     let mut opsets = BTreeMap::new();
     for import in imports {
         let domain = default_domain(&import.domain);
@@ -103,14 +127,8 @@ fn opsets(imports: &[OperatorSetIdProto]) -> Result<BTreeMap<String, i64>, ReadE
         }
     }
     match opsets.get("") {
-        Some(version) if (OLDEST_OPSET..=NEWEST_OPSET).contains(version) => Ok(opsets),
-        Some(&found) => Err(ReadError::Opset { found }),
-        None => Err(ReadError::Model {
-            reason: String::from(
-                "the model does not say its version of the default operator set (`opset_import` is missing or the file \
-                 is cut short)",
-            ),
-        }),
+        Some(&found) if !(OLDEST_OPSET..=NEWEST_OPSET).contains(&found) => Err(ReadError::Opset { found }),
+        _ => Ok(opsets),
     }
 }
 
@@ -131,6 +149,11 @@ fn metadata(
     let mut metadata = by_key(properties, fields);
     for property in &graph.metadata_props {
         metadata.insert(format!("{}{}", keys::GRAPH_PROPERTY, property.key), property.value.clone());
+    }
+    for annotation in &graph.quantization_annotation {
+        let parameters = annotation.quant_parameter_tensor_names.iter();
+        let text: Vec<String> = parameters.map(|entry| format!("{}={}", entry.key, entry.value)).collect();
+        metadata.insert(format!("{}{}", keys::QUANTIZATION, annotation.tensor_name), text.join(","));
     }
     metadata
 }

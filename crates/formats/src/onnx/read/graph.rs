@@ -1,85 +1,52 @@
-//! The graph of a file: inputs, constants, then nodes in the file's order.
+//! A graph while it is read: its values by the names of the file, and names that are still free.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use calipers_ir::{Attributes, Graph, GraphEditor, Op, Opaque, Tensor, TensorType, ValueId, infer};
+use calipers_ir::{GraphEditor, Op, Tensor, TensorType, ValueId, infer};
 
-use super::super::attributes;
-use super::super::messages::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
-use super::super::tensor::TensorReader;
+use super::super::ReadError;
+use super::super::messages::{GraphProto, NodeProto, ValueInfoProto};
 use super::super::types::tensor_type_of;
-use super::super::{ReadError, keys};
-use super::operator::{self, Arguments};
-use super::{by_key, default_domain};
 
-/// The graph of a message.
-pub(super) fn graph(mut proto: GraphProto, tensors: &mut TensorReader) -> Result<Graph, ReadError> {
-    let refuse = |reason: &str| Err(ReadError::Model { reason: reason.to_owned() });
-    if !proto.sparse_initializer.is_empty() {
-        return refuse("the graph has sparse constants, which are not supported; store them as dense ones");
-    }
-    if !proto.quantization_annotation.is_empty() {
-        return refuse(
-            "the graph annotates tensors with quantization parameters, which is not supported; \
-             express them as QuantizeLinear and DequantizeLinear nodes",
-        );
-    }
-    let name = if proto.name.is_empty() { "graph" } else { &proto.name };
-    let mut reader = GraphReader {
-        editor: GraphEditor::new(name),
-        values: HashMap::new(),
-        declared: proto.value_info.iter().chain(&proto.output).map(declaration).collect(),
-        producers: HashMap::new(),
-        node_names: proto.node.iter().map(|node| node.name.clone()).collect(),
-        used_node_names: HashSet::new(),
-        next_number: HashMap::new(),
-    };
-
-    let constants: HashSet<&str> = proto.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    for input in proto.input.iter().filter(|input| !constants.contains(input.name.as_str())) {
-        let (name, declared) = declaration(input);
-        let ty = declared.map_err(|reason| ReadError::Value { value: name.clone(), reason })?;
-        reader.define(&name, |editor| editor.add_input(name.as_str(), ty))?;
-    }
-    for tensor in std::mem::take(&mut proto.initializer) {
-        let name = tensor.name.clone();
-        let tensor = tensors.read(tensor)?;
-        reader.define(&name, |editor| editor.add_constant(name.as_str(), tensor))?;
-    }
-    for node in proto.node.iter_mut().filter(|node| is_constant(node)) {
-        let tensor = constant(node, tensors).map_err(|reason| node_error(node, &node.name, reason))?;
-        let name = node.output[0].clone();
-        reader.define(&name, |editor| editor.add_constant(name.as_str(), tensor))?;
-    }
-
-    let nodes: Vec<NodeProto> = proto.node.into_iter().filter(|node| !is_constant(node)).collect();
-    for (index, node) in nodes.iter().enumerate() {
-        for output in node.output.iter().filter(|output| !output.is_empty()) {
-            reader.producers.entry(output.clone()).or_insert(index);
-        }
-    }
-    let order = Order::of(&nodes, &reader.producers);
-    for (index, node) in nodes.into_iter().enumerate() {
-        reader.node(node, index, &order, tensors)?;
-    }
-    for output in &proto.output {
-        let id = reader.values.get(&output.name).copied().ok_or_else(|| ReadError::Order {
-            place: String::from("the list of the graph's outputs"),
-            value: output.name.clone(),
-            why: String::from("nothing defines"),
-        })?;
-        reader.editor.add_output(id);
-    }
-    Ok(reader.editor.build()?)
+/// Why a node cannot be read.
+pub(super) enum Fault {
+    /// What is wrong with the node.
+    Node(String),
+    /// What is wrong elsewhere.
+    Elsewhere(ReadError),
 }
 
-struct GraphReader {
-    editor: GraphEditor,
-    values: HashMap<String, ValueId>,
+impl From<String> for Fault {
+    fn from(reason: String) -> Self {
+        Fault::Node(reason)
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(reason: &str) -> Self {
+        Fault::Node(reason.to_owned())
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        Fault::Elsewhere(error)
+    }
+}
+
+/// One graph of a file, the main one or one that a node runs.
+pub(super) struct GraphReader {
+    pub editor: GraphEditor,
+    /// Values of this graph by their names in the file.
+    pub values: HashMap<String, ValueId>,
     /// Types as the file states them, or what is wrong with the statement, which matters only where it is needed.
     declared: HashMap<String, Result<TensorType, String>>,
     /// Position of the node that makes a value.
     producers: HashMap<String, usize>,
+    /// Positions of the nodes that each node reads from.
+    sources: Vec<Vec<usize>>,
+    /// Names of values of the file, which generated names avoid.
+    value_names: HashSet<String>,
     /// Names that nodes of the file have, which generated names avoid.
     node_names: HashSet<String>,
     used_node_names: HashSet<String>,
@@ -88,236 +55,53 @@ struct GraphReader {
 }
 
 impl GraphReader {
-    fn define(
-        &mut self,
-        name: &str,
-        add: impl FnOnce(&mut GraphEditor) -> Result<ValueId, calipers_ir::EditError>,
-    ) -> Result<(), ReadError> {
-        let id = add(&mut self.editor)?;
-        self.values.insert(name.to_owned(), id);
-        Ok(())
-    }
-
-    fn node(
-        &mut self,
-        mut proto: NodeProto,
-        index: usize,
-        order: &Order,
-        tensors: &mut TensorReader,
-    ) -> Result<(), ReadError> {
-        let name = self.unique_node_name(&proto);
-        let fail = |proto: &NodeProto, reason: String| node_error(proto, &name, reason);
-        let mut inputs = Vec::with_capacity(proto.input.len());
-        for input in &proto.input {
-            if input.is_empty() {
-                inputs.push(None);
-                continue;
+    pub fn new(proto: &GraphProto) -> Self {
+        let name = if proto.name.is_empty() { "graph" } else { &proto.name };
+        let mut producers = HashMap::new();
+        for (index, node) in proto.node.iter().enumerate() {
+            for output in node.output.iter().filter(|output| !output.is_empty()) {
+                producers.entry(output.clone()).or_insert(index);
             }
-            let id = self.values.get(input).copied().ok_or_else(|| ReadError::Order {
-                place: format!("node `{name}` ({})", proto.op_type),
-                value: input.clone(),
-                why: match self.producers.get(input) {
-                    None => String::from("nothing defines"),
-                    Some(&later) if order.depends(later, index) => {
-                        String::from("depends on what the node computes: the graph has a cycle")
-                    }
-                    Some(_) => String::from(
-                        "only a later node defines; ONNX lists nodes in topological order: sort them and save again",
-                    ),
-                },
-            })?;
-            inputs.push(Some(id));
         }
-        let types: Vec<Option<&TensorType>> =
-            inputs.iter().map(|input| input.map(|id| &self.editor.value(id).ty)).collect();
-        let constants: Vec<Option<&Tensor>> =
-            inputs.iter().map(|input| input.and_then(|id| self.editor.constant(id))).collect();
-        let known = if default_domain(&proto.domain).is_empty() {
-            let arguments = Arguments { types: &types, constants: &constants };
-            operator::map(&proto, &arguments).map_err(|reason| fail(&proto, reason))?
-        } else {
-            None
-        };
-
-        let (op, arity) = match known {
-            Some((op, arity)) => (op, arity.min(inputs.len())),
-            None => {
-                let mut kept = Attributes::new();
-                for attribute in std::mem::take(&mut proto.attribute) {
-                    let attribute_name = attribute.name.clone();
-                    let attribute =
-                        attributes::keep(attribute, tensors).map_err(|reason| fail(&proto, reason))?;
-                    kept.insert(attribute_name, attribute);
-                }
-                let domain = default_domain(&proto.domain).to_owned();
-                let opaque = Opaque { domain, op_type: proto.op_type.clone(), attributes: kept };
-                (Op::Opaque(opaque), inputs.len())
-            }
-        };
-        let inferred = infer(&op, &types[..arity], &constants[..arity])
-            .map_err(|error| fail(&proto, error.to_string()))?;
-        let outputs = self.outputs(&proto, &name, inferred)?;
-        let left_out = left_out(&proto.output);
-        let overload = std::mem::take(&mut proto.overload);
-        let metadata = by_key(
-            &proto.metadata_props,
-            &[
-                (keys::DOC_STRING, &proto.doc_string),
-                (keys::OVERLOAD, &overload),
-                (keys::OUTPUTS_LEFT_OUT, &left_out),
-            ],
-        );
-        let names: Vec<String> = outputs.iter().map(|(name, _)| name.clone()).collect();
-        inputs.truncate(arity);
-        let ids = self.editor.add_typed_node(name.as_str(), op, &inputs, outputs)?;
-        self.editor.set_metadata(&name, metadata);
-        self.values.extend(names.into_iter().zip(ids));
-        Ok(())
-    }
-
-    /// Names and types of the outputs that are there.
-    fn outputs(
-        &self,
-        proto: &NodeProto,
-        node: &str,
-        inferred: Option<Vec<TensorType>>,
-    ) -> Result<Vec<(String, TensorType)>, ReadError> {
-        let names = proto.output.iter().filter(|name| !name.is_empty());
-        let declared = |name: &String| match self.declared.get(name) {
-            Some(Ok(ty)) => Ok(Some(ty)),
-            Some(Err(reason)) => Err(ReadError::Value { value: name.clone(), reason: reason.clone() }),
-            None => Ok(None),
-        };
-        let Some(inferred) = inferred else {
-            return names
-                .map(|name| match declared(name)? {
-                    Some(ty) => Ok((name.clone(), ty.clone())),
-                    None => Err(node_error(
-                        proto,
-                        node,
-                        format!(
-                            "the operator is not one of those that are understood, so the file must state the type of \
-                             its output `{name}`; add it with onnx.shape_inference.infer_shapes(model)"
-                        ),
-                    )),
-                })
-                .collect();
-        };
-        let names: Vec<&String> = names.collect();
-        if names.len() != inferred.len() {
-            let reason = format!("expected {} output, found {}", inferred.len(), names.len());
-            return Err(node_error(proto, node, reason));
-        }
-        let mut outputs = Vec::with_capacity(names.len());
-        for (name, inferred) in names.into_iter().zip(inferred) {
-            let ty = match declared(name)? {
-                Some(declared) if !declared.compatible(&inferred) => {
-                    return Err(ReadError::Value {
-                        value: name.clone(),
-                        reason: format!(
-                            "the file declares it as {declared}, but node `{node}` makes {inferred}"
-                        ),
-                    });
-                }
-                Some(declared) if inferred.shape.is_none() => declared.clone(),
-                _ => inferred,
-            };
-            outputs.push((name.clone(), ty));
-        }
-        Ok(outputs)
-    }
-
-    /// The node's own name; that of its first output where it has none; with a number where the name is taken.
-    fn unique_node_name(&mut self, proto: &NodeProto) -> String {
-        let output = proto.output.iter().find(|output| !output.is_empty());
-        let (wanted, own) = match (proto.name.as_str(), output) {
-            ("", Some(output)) => (output.as_str(), false),
-            ("", None) => (proto.op_type.as_str(), false),
-            (name, _) => (name, true),
-        };
-        let wanted = if wanted.is_empty() { "node" } else { wanted };
-        let used = &self.used_node_names;
-        let name = if !used.contains(wanted) && (own || !self.node_names.contains(wanted)) {
-            wanted.to_owned()
-        } else {
-            let number = self.next_number.entry(wanted.to_owned()).or_insert(0);
-            loop {
-                *number += 1;
-                let name = format!("{wanted}_{number}");
-                if !used.contains(&name) && !self.node_names.contains(&name) {
-                    break name;
-                }
-            }
-        };
-        self.used_node_names.insert(name.clone());
-        name
-    }
-}
-
-fn declaration(info: &ValueInfoProto) -> (String, Result<TensorType, String>) {
-    let ty = match &info.r#type {
-        Some(ty) => tensor_type_of(&info.name, ty),
-        None => Err(String::from("its type is not given")),
-    };
-    (info.name.clone(), ty)
-}
-
-fn node_error(proto: &NodeProto, node: &str, reason: String) -> ReadError {
-    let op = match proto.domain.as_str() {
-        "" => proto.op_type.clone(),
-        domain => format!("{domain}::{}", proto.op_type),
-    };
-    ReadError::Node { node: node.to_owned(), op, reason }
-}
-
-/// Positions of outputs that are left out before the last one that is there.
-fn left_out(outputs: &[String]) -> String {
-    let present = outputs.iter().rposition(|output| !output.is_empty()).map_or(0, |last| last + 1);
-    let positions = outputs[..present].iter().enumerate().filter(|(_, output)| output.is_empty());
-    positions.map(|(position, _)| position.to_string()).collect::<Vec<_>>().join(",")
-}
-
-fn is_constant(node: &NodeProto) -> bool {
-    node.op_type == "Constant"
-        && default_domain(&node.domain).is_empty()
-        && node.input.is_empty()
-        && node.output.len() == 1
-        && !node.output[0].is_empty()
-}
-
-/// The data of a `Constant` node.
-fn constant(node: &mut NodeProto, tensors: &mut TensorReader) -> Result<Tensor, String> {
-    let [attribute] = node.attribute.as_mut_slice() else {
-        return Err(format!("expected one attribute, found {}", node.attribute.len()));
-    };
-    let AttributeProto { name, t, f, i, s, floats, ints, strings, .. } = std::mem::take(attribute);
-    let missing = || format!("attribute `{name}` holds no value of its type");
-    let tensor = match name.as_str() {
-        "value" => return tensors.decode(*t.ok_or_else(missing)?),
-        "value_float" => Ok(Tensor::scalar(f.ok_or_else(missing)?)),
-        "value_int" => Ok(Tensor::scalar(i.ok_or_else(missing)?)),
-        "value_string" => Tensor::from_strings([], vec![s.ok_or_else(missing)?]),
-        "value_floats" => Tensor::from_vec([floats.len()], floats),
-        "value_ints" => Tensor::from_vec([ints.len()], ints),
-        "value_strings" => Tensor::from_strings([strings.len()], strings),
-        _ => {
-            return Err(format!("attribute `{name}` is not supported; store the constant as a dense tensor"));
-        }
-    };
-    tensor.map_err(|error| error.to_string())
-}
-
-/// Which nodes feed which, to tell a cycle from a wrong order.
-struct Order {
-    sources: Vec<Vec<usize>>,
-}
-
-impl Order {
-    fn of(nodes: &[NodeProto], producers: &HashMap<String, usize>) -> Self {
         let sources = |node: &NodeProto| {
             node.input.iter().filter_map(|input| producers.get(input).copied()).collect::<Vec<_>>()
         };
-        Order { sources: nodes.iter().map(sources).collect() }
+        let inputs = proto.input.iter().map(|input| &input.name);
+        let initializers = proto.initializer.iter().map(|tensor| &tensor.name);
+        GraphReader {
+            editor: GraphEditor::new(name),
+            values: HashMap::new(),
+            declared: proto.value_info.iter().chain(&proto.output).map(declaration).collect(),
+            sources: proto.node.iter().map(sources).collect(),
+            value_names: inputs.chain(initializers).chain(producers.keys()).cloned().collect(),
+            producers,
+            node_names: proto.node.iter().map(|node| node.name.clone()).collect(),
+            used_node_names: HashSet::new(),
+            next_number: HashMap::new(),
+        }
+    }
+
+    pub fn define(
+        &mut self,
+        name: &str,
+        add: impl FnOnce(&mut GraphEditor) -> Result<ValueId, calipers_ir::EditError>,
+    ) -> Result<ValueId, ReadError> {
+        let id = add(&mut self.editor)?;
+        self.values.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    /// Why a name that the node at a position reads has no value.
+    pub fn why_missing(&self, name: &str, reader: usize) -> String {
+        match self.producers.get(name) {
+            None => String::from("nothing defines"),
+            Some(&later) if self.depends(later, reader) => {
+                String::from("depends on what the node computes: the graph has a cycle")
+            }
+            Some(_) => String::from(
+                "only a later node defines; ONNX lists nodes in topological order: sort them and save again",
+            ),
+        }
     }
 
     /// Whether `node` reads, over any number of nodes, what `source` makes.
@@ -328,8 +112,151 @@ impl Order {
             if node == source {
                 return true;
             }
-            open.extend(self.sources[node].iter().copied().filter(|&next| seen.insert(next)));
+            let sources = self.sources.get(node).map(Vec::as_slice).unwrap_or_default();
+            open.extend(sources.iter().copied().filter(|&next| seen.insert(next)));
         }
         false
     }
+
+    /// A name that no value of the file has, and from now on none that is made.
+    pub fn fresh(&mut self, wanted: &str) -> String {
+        let name = self.number(wanted, |reader, name| {
+            !reader.value_names.contains(name) && reader.editor.value_named(name).is_none()
+        });
+        self.value_names.insert(name.clone());
+        name
+    }
+
+    /// `wanted`, or with the first number behind it that makes it free.
+    fn number(&mut self, wanted: &str, free: impl Fn(&Self, &str) -> bool) -> String {
+        if free(self, wanted) {
+            return wanted.to_owned();
+        }
+        let mut number = self.next_number.get(wanted).copied().unwrap_or(0);
+        let name = loop {
+            number += 1;
+            let name = format!("{wanted}_{number}");
+            if free(self, &name) {
+                break name;
+            }
+        };
+        self.next_number.insert(wanted.to_owned(), number);
+        name
+    }
+
+    /// A constant under a name of its own.
+    pub fn constant(&mut self, wanted: &str, tensor: Tensor) -> Result<ValueId, String> {
+        let name = self.fresh(wanted);
+        self.editor.add_constant(name, tensor).map_err(|error| error.to_string())
+    }
+
+    /// The type that the file states for a value, where it does.
+    pub fn declared(&self, name: &str) -> Result<Option<&TensorType>, ReadError> {
+        match self.declared.get(name) {
+            Some(Ok(ty)) => Ok(Some(ty)),
+            Some(Err(reason)) => Err(ReadError::Value { value: name.to_owned(), reason: reason.clone() }),
+            None => Ok(None),
+        }
+    }
+
+    /// Adds a node of an operator with a type rule. Outputs with empty names get values that nothing reads; those at
+    /// the end are dropped.
+    pub fn add(
+        &mut self,
+        node: &str,
+        op: Op,
+        inputs: &[Option<ValueId>],
+        outputs: &[String],
+    ) -> Result<Vec<ValueId>, Fault> {
+        let types: Vec<Option<&TensorType>> =
+            inputs.iter().map(|input| input.map(|id| &self.editor.value(id).ty)).collect();
+        let constants: Vec<Option<&Tensor>> =
+            inputs.iter().map(|input| input.and_then(|id| self.editor.constant(id))).collect();
+        let inferred = infer(&op, &types, &constants).map_err(|error| error.to_string())?;
+        let Some(inferred) = inferred else {
+            return Err(Fault::Node(format!("the types of the outputs of {op} must be stated")));
+        };
+        let present = outputs.iter().rposition(|output| !output.is_empty()).map_or(0, |last| last + 1);
+        if present == 0 || present > inferred.len() {
+            let most = inferred.len();
+            let expected = if most == 1 { String::from("1 output") } else { format!("1 to {most} outputs") };
+            return Err(Fault::Node(format!("expected {expected}, found {present}")));
+        }
+        let mut typed = Vec::with_capacity(present);
+        for (index, (name, inferred)) in outputs[..present].iter().zip(inferred).enumerate() {
+            if name.is_empty() {
+                typed.push((self.fresh(&format!("{node}/unused_{index}")), inferred));
+                continue;
+            }
+            let ty = match self.declared(name)? {
+                Some(declared) if !declared.compatible(&inferred) => {
+                    let reason =
+                        format!("the file declares it as {declared}, but node `{node}` makes {inferred}");
+                    return Err(ReadError::Value { value: name.clone(), reason }.into());
+                }
+                Some(declared) if inferred.shape.is_none() => declared.clone(),
+                _ => inferred,
+            };
+            typed.push((name.clone(), ty));
+        }
+        self.add_typed(node, op, inputs, typed)
+    }
+
+    /// Adds a node with outputs of known types.
+    pub fn add_typed(
+        &mut self,
+        node: &str,
+        op: Op,
+        inputs: &[Option<ValueId>],
+        outputs: Vec<(String, TensorType)>,
+    ) -> Result<Vec<ValueId>, Fault> {
+        let names: Vec<String> = outputs.iter().map(|(name, _)| name.clone()).collect();
+        let ids = self.editor.add_typed_node(node, op, inputs, outputs).map_err(ReadError::from)?;
+        self.values.extend(names.into_iter().zip(ids.iter().copied()));
+        Ok(ids)
+    }
+
+    pub fn set_metadata(&mut self, node: &str, metadata: BTreeMap<String, String>) {
+        if !metadata.is_empty() {
+            self.editor.set_metadata(node, metadata);
+        }
+    }
+
+    /// The node's own name; that of its first output where it has none; with a number where the name is taken.
+    pub fn unique_node_name(&mut self, proto: &NodeProto) -> String {
+        let output = proto.output.iter().find(|output| !output.is_empty());
+        let (wanted, own) = match (proto.name.as_str(), output) {
+            ("", Some(output)) => (output.as_str(), false),
+            ("", None) => (proto.op_type.as_str(), false),
+            (name, _) => (name, true),
+        };
+        let wanted = if wanted.is_empty() { "node" } else { wanted };
+        let name = if own && !self.used_node_names.contains(wanted) {
+            wanted.to_owned()
+        } else {
+            self.number(wanted, |reader, name| {
+                !reader.used_node_names.contains(name) && !reader.node_names.contains(name)
+            })
+        };
+        self.used_node_names.insert(name.clone());
+        name
+    }
+
+    /// A name for a node that the file does not have.
+    pub fn fresh_node_name(&mut self, wanted: &str) -> String {
+        let name = self.number(wanted, |reader, name| {
+            !reader.used_node_names.contains(name) && !reader.node_names.contains(name)
+        });
+        self.used_node_names.insert(name.clone());
+        name
+    }
+}
+
+/// Name and type of a value as the file states them.
+pub(super) fn declaration(info: &ValueInfoProto) -> (String, Result<TensorType, String>) {
+    let ty = match &info.r#type {
+        Some(ty) => tensor_type_of(&info.name, ty),
+        None => Err(String::from("its type is not given")),
+    };
+    (info.name.clone(), ty)
 }

@@ -1,12 +1,17 @@
 //! Nodes of the default operator set to operators. What an operator cannot say is kept as an opaque node.
 
 use calipers_ir::{
-    Activation, BatchNormalization, BinaryKind, Clip, Conv, DType, DequantizeLinear, Gemm, Layout, Op, Pool,
-    PoolKind, QuantizeLinear, Tensor, TensorType, UnaryKind, Window,
+    Activation, Attribute, Attributes, BatchNormalization, Clip, Conv, ConvTranspose, DType,
+    DequantizeLinear, Dim, Gemm, Layout, Normalize, Op, Pool, PoolKind, QuantizeLinear, Select, Tensor,
+    TensorType,
 };
 
-use super::super::attributes::NodeAttributes;
+use super::super::attributes::{self, NodeAttributes};
 use super::super::messages::NodeProto;
+use super::super::tensor::TensorReader;
+use super::super::types::dtype_of;
+use super::super::versions;
+use super::window;
 
 /// What is known of a node's inputs, in order.
 pub(super) struct Arguments<'a> {
@@ -15,7 +20,7 @@ pub(super) struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    fn ty(&self, index: usize) -> Option<&'a TensorType> {
+    pub fn ty(&self, index: usize) -> Option<&'a TensorType> {
         self.types.get(index).copied().flatten()
     }
 
@@ -38,34 +43,104 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// The operator of a node and how many of the node's inputs it takes; `None` where no operator says the same.
-pub(super) fn map(node: &NodeProto, arguments: &Arguments<'_>) -> Result<Option<(Op, usize)>, String> {
-    let last_output = node.output.iter().rposition(|output| !output.is_empty());
-    if last_output.is_some_and(|last| last > 0) {
-        return Ok(None);
-    }
-    let mut attributes = NodeAttributes::new(&node.attribute);
-    let Some(op) = op(&node.op_type, &mut attributes, arguments)? else {
-        return Ok(None);
-    };
-    attributes.finish()?;
-    let last_input = node.input.iter().rposition(|input| !input.is_empty());
-    let inputs = last_input.map_or(0, |last| last + 1);
-    // The bounds became attributes.
-    let taken = if matches!(op, Op::Clip(_)) { inputs.min(1) } else { inputs };
-    Ok(Some((op, taken)))
+/// What a node is.
+pub(super) enum Mapping {
+    /// An operator, and how many of the node's inputs it takes.
+    Operator(Op, usize),
+    /// One that no operator says, and why.
+    Kept(String),
 }
 
-fn op(
-    op_type: &str,
+/// What a node of the default operator set, in the newest form, is.
+pub(super) fn map(
+    node: &NodeProto,
+    arguments: &Arguments<'_>,
+    tensors: &mut TensorReader,
+) -> Result<Mapping, String> {
+    let inputs = arguments.types.len();
+    let mut attributes = NodeAttributes::new(&node.attribute);
+    let op = match special(node, &mut attributes, arguments)? {
+        Special::Operator(op) => {
+            attributes.finish()?;
+            op
+        }
+        Special::Kept(why) => return Ok(Mapping::Kept(why.to_owned())),
+        Special::Family => match family(node, tensors)? {
+            Some(op) => op,
+            None => {
+                let why = "the operator is not one of those that are understood";
+                return Ok(Mapping::Kept(why.to_owned()));
+            }
+        },
+    };
+    if let Op::Select(Select::Cast { to, .. }) = &op
+        && (*to == DType::String || arguments.ty(0).is_some_and(|ty| ty.dtype == DType::String))
+    {
+        return Ok(Mapping::Kept(String::from("conversions of strings are not understood")));
+    }
+    // The bounds became attributes.
+    let taken = if matches!(op, Op::Clip(_)) { inputs.min(1) } else { inputs };
+    Ok(Mapping::Operator(op, taken))
+}
+
+/// The operator of a family whose attributes are those of ONNX; `None` when no family has it.
+fn family(node: &NodeProto, tensors: &mut TensorReader) -> Result<Option<Op>, String> {
+    if versions::first_version(&node.op_type).is_none() {
+        return Ok(None);
+    }
+    let mut named = Attributes::new();
+    for attribute in &node.attribute {
+        let value = match attributes::keep(attribute.clone(), tensors)? {
+            Attribute::Int(0) if versions::is_storage_type(&attribute.name) => continue,
+            Attribute::Int(code) if versions::is_storage_type(&attribute.name) => Attribute::Type(
+                dtype_of(code).map_err(|reason| format!("attribute `{}`: {reason}", attribute.name))?,
+            ),
+            value => value,
+        };
+        if named.insert(attribute.name.clone(), value).is_some() {
+            return Err(format!("attribute `{}` is given twice", attribute.name));
+        }
+    }
+    Op::from_attributes(&node.op_type, named).map(Some)
+}
+
+/// An operator whose attributes here differ from those of ONNX.
+enum Special {
+    Operator(Op),
+    Kept(&'static str),
+    Family,
+}
+
+impl From<Op> for Special {
+    fn from(op: Op) -> Self {
+        Special::Operator(op)
+    }
+}
+
+const OPEN_PADS: &str =
+    "`auto_pad` depends on extents that the file does not state (fix the extents of the inputs)";
+const FLOATS: &str = "the operator is understood for floats alone";
+
+fn special(
+    node: &NodeProto,
     attributes: &mut NodeAttributes<'_>,
     arguments: &Arguments<'_>,
-) -> Result<Option<Op>, String> {
-    Ok(Some(match op_type {
-        "Conv" => return conv(attributes, arguments),
+) -> Result<Special, String> {
+    let op_type = node.op_type.as_str();
+    let outputs = node.output.iter().rposition(|output| !output.is_empty()).map_or(0, |last| last + 1);
+    let op = match op_type {
+        "Conv" | "ConvInteger" => match conv(attributes, arguments)? {
+            Some(conv) if op_type == "Conv" => Op::Conv(conv),
+            Some(conv) => Op::ConvInteger(conv),
+            None => return Ok(Special::Kept(OPEN_PADS)),
+        },
+        "ConvTranspose" => match transposed(attributes, arguments)? {
+            Some(conv) => Op::ConvTranspose(conv),
+            None => return Ok(Special::Kept(OPEN_PADS)),
+        },
         "Gemm" => {
             if !arguments.is_float(0) {
-                return Ok(None);
+                return Ok(Special::Kept(FLOATS));
             }
             Op::Gemm(Gemm {
                 alpha: attributes.float("alpha", 1.0)?,
@@ -75,27 +150,25 @@ fn op(
                 activation: Activation::None,
             })
         }
-        "MatMul" => {
-            let vectors = (0..2).any(|index| arguments.rank(index).is_some_and(|rank| rank < 2));
-            if vectors || !arguments.is_float(0) {
-                return Ok(None);
-            }
-            Op::MatMul
-        }
-        "Relu" => Op::Unary(UnaryKind::Relu),
-        "Identity" => Op::Unary(UnaryKind::Identity),
-        "Add" => Op::Binary(BinaryKind::Add, Activation::None),
-        "Sub" => Op::Binary(BinaryKind::Sub, Activation::None),
-        "Mul" => Op::Binary(BinaryKind::Mul, Activation::None),
-        "Div" => Op::Binary(BinaryKind::Div, Activation::None),
-        "Clip" => return clip(arguments),
-        "MaxPool" | "AveragePool" => return pool(op_type == "MaxPool", attributes, arguments),
+        "MatMul" => Op::MatMul,
+        "Clip" => match clip(arguments)? {
+            Some(clip) => Op::Clip(clip),
+            None => Op::Select(Select::Limit),
+        },
+        "MaxPool" | "AveragePool" | "LpPool" => match pool(op_type, attributes, arguments)? {
+            Some(pool) => Op::Pool(pool),
+            None => return Ok(Special::Kept(OPEN_PADS)),
+        },
         "GlobalMaxPool" => Op::GlobalPool(PoolKind::Max, Layout::Nchw),
         "GlobalAveragePool" => Op::GlobalPool(PoolKind::Average { count_include_pad: false }, Layout::Nchw),
+        "GlobalLpPool" => Op::GlobalPool(PoolKind::Lp { p: attributes.size("p", 1, 2)? }, Layout::Nchw),
         "BatchNormalization" => {
             let types: Vec<_> = (0..5).filter_map(|index| arguments.ty(index)).map(|ty| ty.dtype).collect();
-            if attributes.flag("training_mode", false)? || types.windows(2).any(|pair| pair[0] != pair[1]) {
-                return Ok(None);
+            if attributes.flag("training_mode", false)? || outputs > 1 {
+                return Ok(Special::Kept("batch normalization in training mode is not supported"));
+            }
+            if types.windows(2).any(|pair| pair[0] != pair[1]) {
+                return Ok(Special::Kept("batch normalization is understood for arguments of one type"));
             }
             Op::BatchNormalization(BatchNormalization {
                 epsilon: attributes.float("epsilon", 1e-5)?,
@@ -104,10 +177,13 @@ fn op(
             })
         }
         "Reshape" => {
+            // A 0 means an extent of 0 then, which differs from a copied one only for empty tensors.
             if attributes.flag("allowzero", false)? {
                 let target = arguments.constant(1).and_then(Tensor::to_integers);
-                if target.is_none_or(|target| target.contains(&0)) {
-                    return Ok(None);
+                let shape = arguments.ty(0).and_then(|ty| ty.shape.as_ref());
+                let empty = shape.is_some_and(|shape| shape.contains(&Dim::Known(0)));
+                if empty || target.is_some_and(|target| target.contains(&0)) {
+                    return Ok(Special::Kept("shapes with extents of 0 (`allowzero`) are not supported"));
                 }
             }
             Op::Reshape
@@ -116,25 +192,40 @@ fn op(
         "Transpose" => match (attributes.sizes("perm", 0)?, arguments.rank(0)) {
             (Some(permutation), _) => Op::Transpose { permutation },
             (None, Some(rank)) => Op::Transpose { permutation: (0..rank).rev().collect() },
-            (None, None) => return Ok(None),
+            (None, None) => {
+                return Ok(Special::Kept("the order of axes depends on a rank that the file does not state"));
+            }
         },
         "QuantizeLinear" => return quantize(attributes, arguments),
         "DequantizeLinear" => {
             let scale = arguments.ty(1).map(|ty| ty.dtype);
             let output = attributes.dtype("output_dtype")?;
             if output.is_some() && output != scale || !arguments.is_float(1) {
-                return Ok(None);
+                return Ok(Special::Kept("a result of another type than the scale's is not supported"));
             }
             Op::DequantizeLinear(DequantizeLinear {
                 axis: attributes.int("axis")?.unwrap_or(1),
                 block_size: attributes.size("block_size", 0, 0)?,
             })
         }
-        _ => return Ok(None),
-    }))
+        "DynamicQuantizeLinear" => Op::DynamicQuantizeLinear,
+        // ONNX Runtime writes it into the default domain.
+        "SimplifiedLayerNormalization" if outputs < 2 => {
+            let axis = attributes.int("axis")?.unwrap_or(-1);
+            let stash_type = attributes.int("stash_type")?.unwrap_or(1);
+            let epsilon = attributes.float("epsilon", 1e-5)?;
+            Op::Normalize(Normalize::Rms { axis, epsilon, stash_type })
+        }
+        _ => return Ok(Special::Family),
+    };
+    Ok(op.into())
 }
 
-fn conv(attributes: &mut NodeAttributes<'_>, arguments: &Arguments<'_>) -> Result<Option<Op>, String> {
+/// The taps of a kernel, from the attribute and the weight, which must agree; `None` where neither tells.
+fn kernel(
+    attributes: &mut NodeAttributes<'_>,
+    arguments: &Arguments<'_>,
+) -> Result<Option<Vec<Option<usize>>>, String> {
     if arguments.ty(0).is_none() || arguments.ty(1).is_none() {
         return Err(String::from("expected 2 to 3 inputs: data, weight and perhaps a bias"));
     }
@@ -154,99 +245,69 @@ fn conv(attributes: &mut NodeAttributes<'_>, arguments: &Arguments<'_>) -> Resul
             ));
         }
     }
-    let kernel = match (stated, weight) {
-        (Some(stated), _) => stated.into_iter().map(Some).collect(),
-        (None, Some(weight)) => weight,
-        (None, None) => return Ok(None),
-    };
-    let Some(window) = window(attributes, &kernel, arguments.spatial(0))? else {
+    Ok(match (stated, weight) {
+        (Some(stated), _) => Some(stated.into_iter().map(Some).collect()),
+        (None, weight) => weight,
+    })
+}
+
+fn conv(attributes: &mut NodeAttributes<'_>, arguments: &Arguments<'_>) -> Result<Option<Conv>, String> {
+    let Some(kernel) = kernel(attributes, arguments)? else { return Ok(None) };
+    let Some(window) = window::forward(attributes, &kernel, arguments.spatial(0))? else {
         return Ok(None);
     };
     let groups = attributes.size("group", 1, 1)?;
-    Ok(Some(Op::Conv(Conv { groups, window, layout: Layout::Nchw, activation: Activation::None })))
+    Ok(Some(Conv { groups, window, layout: Layout::Nchw, activation: Activation::None }))
+}
+
+fn transposed(
+    attributes: &mut NodeAttributes<'_>,
+    arguments: &Arguments<'_>,
+) -> Result<Option<ConvTranspose>, String> {
+    let Some(kernel) = kernel(attributes, arguments)? else { return Ok(None) };
+    let Some((window, output_padding)) = window::transposed(attributes, &kernel, arguments.spatial(0))?
+    else {
+        return Ok(None);
+    };
+    Ok(Some(ConvTranspose {
+        groups: attributes.size("group", 1, 1)?,
+        window,
+        output_padding,
+        layout: Layout::Nchw,
+        activation: Activation::None,
+    }))
 }
 
 fn pool(
-    max: bool,
+    op_type: &str,
     attributes: &mut NodeAttributes<'_>,
     arguments: &Arguments<'_>,
-) -> Result<Option<Op>, String> {
+) -> Result<Option<Pool>, String> {
     let kernel = attributes.sizes("kernel_shape", 1)?.ok_or("attribute `kernel_shape` is missing")?;
     let taps: Vec<_> = kernel.iter().copied().map(Some).collect();
-    let Some(window) = window(attributes, &taps, arguments.spatial(0))? else {
+    let Some(window) = window::forward(attributes, &taps, arguments.spatial(0))? else {
         return Ok(None);
     };
-    let kind = if max {
-        // Only the order of indices depends on it, which an operator of one output does not give.
-        attributes.int("storage_order")?;
-        PoolKind::Max
-    } else {
-        PoolKind::Average { count_include_pad: attributes.flag("count_include_pad", false)? }
+    let mut column_major = false;
+    let kind = match op_type {
+        "MaxPool" => {
+            column_major = attributes.flag("storage_order", false)?;
+            PoolKind::Max
+        }
+        "AveragePool" => {
+            PoolKind::Average { count_include_pad: attributes.flag("count_include_pad", false)? }
+        }
+        _ => PoolKind::Lp { p: attributes.size("p", 1, 2)? },
     };
     let ceil = attributes.flag("ceil_mode", false)?;
-    Ok(Some(Op::Pool(Pool { kind, kernel, window, ceil, column_major: false, layout: Layout::Nchw })))
-}
-
-/// Strides, dilations and pads; `None` where `auto_pad` asks for extents that are not known.
-fn window(
-    attributes: &mut NodeAttributes<'_>,
-    kernel: &[Option<usize>],
-    extents: Option<Vec<Option<usize>>>,
-) -> Result<Option<Window>, String> {
-    let axes = kernel.len();
-    let counted = |name: &str, numbers: Option<Vec<usize>>, count: usize, default: usize| match numbers {
-        None => Ok(vec![default; count]),
-        Some(numbers) if numbers.len() == count => Ok(numbers),
-        Some(numbers) => Err(format!(
-            "attribute `{name}`: expected {count} numbers for {axes} spatial axes, found {}",
-            numbers.len()
-        )),
-    };
-    let strides = counted("strides", attributes.sizes("strides", 1)?, axes, 1)?;
-    let dilations = counted("dilations", attributes.sizes("dilations", 1)?, axes, 1)?;
-    let pads = counted("pads", attributes.sizes("pads", 0)?, 2 * axes, 0)?;
-    let mut window =
-        Window { strides, dilations, pads_begin: pads[..axes].to_vec(), pads_end: pads[axes..].to_vec() };
-    let lower = match attributes.string("auto_pad")? {
-        None | Some(b"NOTSET") => return Ok(Some(window)),
-        Some(_) if pads.iter().any(|&pad| pad != 0) => {
-            return Err(String::from(
-                "attributes `pads` and `auto_pad` are both given; expected one of them",
-            ));
-        }
-        Some(b"VALID") => return Ok(Some(window)),
-        Some(b"SAME_UPPER") => false,
-        Some(b"SAME_LOWER") => true,
-        Some(other) => {
-            return Err(format!(
-                "attribute `auto_pad`: expected NOTSET, VALID, SAME_UPPER or SAME_LOWER, found {}",
-                String::from_utf8_lossy(other)
-            ));
-        }
-    };
-    let Some(extents) = extents else {
-        return Ok(None);
-    };
-    for (axis, &taps) in kernel.iter().enumerate() {
-        let (Some(Some(extent)), Some(taps)) = (extents.get(axis).copied(), taps) else {
-            return Ok(None);
-        };
-        let reach = (taps - 1).checked_mul(window.dilations[axis]).and_then(|reach| reach.checked_add(1));
-        let covered = (extent.div_ceil(window.strides[axis]).max(1) - 1).checked_mul(window.strides[axis]);
-        let total = reach
-            .zip(covered)
-            .and_then(|(reach, covered)| covered.checked_add(reach))
-            .ok_or("the kernel's extent overflows")?
-            .saturating_sub(extent);
-        let smaller = total / 2;
-        (window.pads_begin[axis], window.pads_end[axis]) =
-            if lower { (total - smaller, smaller) } else { (smaller, total - smaller) };
-    }
-    Ok(Some(window))
+    Ok(Some(Pool { kind, kernel, window, ceil, column_major, layout: Layout::Nchw }))
 }
 
 /// A limit whose bounds are constants.
-fn clip(arguments: &Arguments<'_>) -> Result<Option<Op>, String> {
+fn clip(arguments: &Arguments<'_>) -> Result<Option<Clip>, String> {
+    if arguments.ty(0).is_some_and(|ty| ty.dtype != DType::F32) {
+        return Ok(None);
+    }
     let bound = |index: usize, absent: f32| match (arguments.ty(index), arguments.constant(index)) {
         (None, _) => Some(absent),
         (Some(_), Some(bound)) => match bound.as_f32()?.as_ref() {
@@ -261,14 +322,17 @@ fn clip(arguments: &Arguments<'_>) -> Result<Option<Op>, String> {
     if min.is_nan() || max.is_nan() {
         return Err(String::from("a bound is NaN; expected a number"));
     }
-    Ok(Some(Op::Clip(Clip { min, max })))
+    Ok(Some(Clip { min, max }))
 }
 
-fn quantize(attributes: &mut NodeAttributes<'_>, arguments: &Arguments<'_>) -> Result<Option<Op>, String> {
+fn quantize(attributes: &mut NodeAttributes<'_>, arguments: &Arguments<'_>) -> Result<Special, String> {
     let stated = attributes.dtype("output_dtype")?;
     let precision = attributes.dtype("precision")?;
-    if precision.is_some() || !arguments.is_float(0) || !arguments.is_float(1) {
-        return Ok(None);
+    if precision.is_some_and(|dtype| dtype != DType::F32) || !arguments.is_float(0) || !arguments.is_float(1)
+    {
+        return Ok(Special::Kept(
+            "quantization of integers, or in another precision than f32, is not supported",
+        ));
     }
     let zero_point = arguments.ty(2).map(|ty| ty.dtype);
     if let (Some(stated), Some(found)) = (stated, zero_point)
@@ -276,10 +340,11 @@ fn quantize(attributes: &mut NodeAttributes<'_>, arguments: &Arguments<'_>) -> R
     {
         return Err(format!("attribute `output_dtype` is {stated}, but the zero point is {found}"));
     }
-    Ok(Some(Op::QuantizeLinear(QuantizeLinear {
+    let op = Op::QuantizeLinear(QuantizeLinear {
         axis: attributes.int("axis")?.unwrap_or(1),
         block_size: attributes.size("block_size", 0, 0)?,
         saturate: attributes.flag("saturate", true)?,
         dtype: zero_point.or(stated).unwrap_or(DType::U8),
-    })))
+    });
+    Ok(op.into())
 }

@@ -1,0 +1,151 @@
+//! The operators of the default operator set that have a meaning here, and since when each exists.
+
+/// The first version of the default operator set that has an operator; `None` for names that no version has, or that
+/// are no operator of the representation.
+pub(super) fn first_version(op_type: &str) -> Option<i64> {
+    Some(match op_type {
+        "Abs"
+        | "Acos"
+        | "Add"
+        | "And"
+        | "ArgMax"
+        | "ArgMin"
+        | "Asin"
+        | "Atan"
+        | "AveragePool"
+        | "BatchNormalization"
+        | "Cast"
+        | "Ceil"
+        | "Clip"
+        | "Concat"
+        | "Conv"
+        | "ConvTranspose"
+        | "Cos"
+        | "DepthToSpace"
+        | "Div"
+        | "Elu"
+        | "Equal"
+        | "Exp"
+        | "Flatten"
+        | "Floor"
+        | "GRU"
+        | "Gather"
+        | "Gemm"
+        | "GlobalAveragePool"
+        | "GlobalLpPool"
+        | "GlobalMaxPool"
+        | "Greater"
+        | "HardSigmoid"
+        | "Hardmax"
+        | "Identity"
+        | "If"
+        | "InstanceNormalization"
+        | "LRN"
+        | "LSTM"
+        | "LeakyRelu"
+        | "Less"
+        | "Log"
+        | "LogSoftmax"
+        | "Loop"
+        | "LpNormalization"
+        | "LpPool"
+        | "MatMul"
+        | "Max"
+        | "MaxPool"
+        | "MaxRoiPool"
+        | "Mean"
+        | "Min"
+        | "Mul"
+        | "Neg"
+        | "Not"
+        | "Or"
+        | "PRelu"
+        | "Pad"
+        | "Pow"
+        | "RNN"
+        | "Reciprocal"
+        | "ReduceL1"
+        | "ReduceL2"
+        | "ReduceLogSum"
+        | "ReduceLogSumExp"
+        | "ReduceMax"
+        | "ReduceMean"
+        | "ReduceMin"
+        | "ReduceProd"
+        | "ReduceSum"
+        | "ReduceSumSquare"
+        | "Relu"
+        | "Reshape"
+        | "Selu"
+        | "Shape"
+        | "Sigmoid"
+        | "Sin"
+        | "Size"
+        | "Slice"
+        | "Softmax"
+        | "Softplus"
+        | "Softsign"
+        | "SpaceToDepth"
+        | "Split"
+        | "Sqrt"
+        | "Squeeze"
+        | "Sub"
+        | "Sum"
+        | "Tan"
+        | "Tanh"
+        | "Tile"
+        | "TopK"
+        | "Transpose"
+        | "Unsqueeze"
+        | "Xor" => 1,
+        "Expand" | "Scan" => 8,
+        "Acosh"
+        | "Asinh"
+        | "Atanh"
+        | "Compress"
+        | "ConstantOfShape"
+        | "Cosh"
+        | "Erf"
+        | "EyeLike"
+        | "IsNaN"
+        | "MaxUnpool"
+        | "MeanVarianceNormalization"
+        | "NonZero"
+        | "OneHot"
+        | "Shrink"
+        | "Sign"
+        | "Sinh"
+        | "Where" => 9,
+        "ConvInteger" | "DequantizeLinear" | "IsInf" | "MatMulInteger" | "Mod" | "NonMaxSuppression"
+        | "QuantizeLinear" | "Resize" | "ReverseSequence" | "RoiAlign" | "ThresholdedRelu" => 10,
+        "BitShift"
+        | "CumSum"
+        | "Det"
+        | "DynamicQuantizeLinear"
+        | "GatherElements"
+        | "GatherND"
+        | "Range"
+        | "Round"
+        | "ScatterElements"
+        | "ScatterND"
+        | "Unique" => 11,
+        "Celu" | "Einsum" | "GreaterOrEqual" | "LessOrEqual" => 12,
+        "HardSwish" | "Trilu" => 14,
+        "GridSample" => 16,
+        "BlackmanWindow" | "DFT" | "HammingWindow" | "HannWindow" | "LayerNormalization"
+        | "MelWeightMatrix" | "STFT" => 17,
+        "BitwiseAnd" | "BitwiseNot" | "BitwiseOr" | "BitwiseXor" | "CenterCropPad" | "Col2Im"
+        | "GroupNormalization" | "Mish" => 18,
+        "DeformConv" => 19,
+        "AffineGrid" | "Gelu" => 20,
+        "Attention" | "RMSNormalization" | "RotaryEmbedding" => 23,
+        "Swish" | "TensorScatter" => 24,
+        "BitCast" | "CumProd" => 26,
+        _ => return None,
+    })
+}
+
+/// Whether an attribute of an operator of a family is a storage type, which ONNX gives as its number.
+pub(super) fn is_storage_type(attribute: &str) -> bool {
+    matches!(attribute, "to" | "dtype" | "output_datatype")
+}
