@@ -43,6 +43,8 @@ TYPES = {
     TensorProto.COMPLEX128: "complex128",
     TensorProto.STRING: "string",
 }
+# Operators whose last change came before operator set 13.
+UNCHANGED = {"ConvInteger", "DynamicQuantizeLinear", "MatMulInteger"}
 NARROW = {"i2": 2, "u2": 2, "i4": 4, "u4": 4, "f4e2m1": 4}
 TYPE_ATTRIBUTES = {("Cast", "to"), ("BitCast", "to"), ("EyeLike", "dtype")}
 
@@ -189,6 +191,10 @@ def mapped(
                     + reach
                 )
                 totals.append(max(whole - wanted[axis], 0))
+                added[axis] += max(wanted[axis] - whole, 0)
+            attributes["output_padding"] = {"ints": added}
+                added[axis] += max(wanted[axis] - whole, 0)
+            attributes["output_padding"] = {"ints": added}
             attributes["pads"] = {
                 "ints": [t - t // 2 for t in totals] + [t // 2 for t in totals]
             }
@@ -253,7 +259,7 @@ def case_of(case: Any, data: Data) -> dict[str, Any]:
     for node in graph.node:
         if node.domain not in ("", "ai.onnx"):
             raise LeftOutError(f"domain {node.domain}")
-        if opsets[""] < 13:
+        if opsets[""] < 13 and node.op_type not in UNCHANGED:
             raise LeftOutError("operator sets before 13")
         attributes = {
             entry.name: attribute_of(node, entry, data) for entry in node.attribute
@@ -286,7 +292,8 @@ def case_of(case: Any, data: Data) -> dict[str, Any]:
         "sets": sets,
         "outputs": [value.name for value in graph.output],
         "rtol": case.rtol,
-        "atol": case.atol,
+        # numpy transforms f32 in f32, so that what should be 0 is not.
+        "atol": max(case.atol, 1e-6) if "_dft" in case.name else case.atol,
     }
 
 
