@@ -7,6 +7,9 @@
 //! weights are given unpacked. Scales are those of the file; `i8` activations may have any zero point, `i16` ones
 //! have zero point 0, as their weights have.
 //!
+//! Scalar definitions as they are, they are not fast. The requantization of an 8-bit convolution or fully connected layer
+//! goes to the packed kernels of [`crate::convolution`] and [`crate::matmul`] too, with the same results.
+//!
 //! Where the reference's C++ leaves a result undefined (a conversion that does not fit, a signed overflow), these
 //! definitions take what x86-64 gives: the smallest integer, a wrapped sum.
 //!
@@ -35,6 +38,9 @@ pub mod resize;
 pub mod sigmoid;
 pub mod softmax;
 pub mod unary;
+
+#[cfg(test)]
+mod tests;
 
 pub use accumulate::Accumulator;
 pub use element::{Activation, Element, Unsupported};

@@ -1,6 +1,6 @@
 //! MEAN, SUM, REDUCE_PROD, REDUCE_MAX and REDUCE_MIN.
 
-use super::element::{Element, Unsupported, require, saturate};
+use super::element::{Element, Unsupported, require, saturate, truncate};
 use super::fixed::FixedMultiplier;
 use crate::quantize::Params;
 
@@ -60,38 +60,59 @@ impl Axes {
     }
 }
 
-/// `saturate(multiplier.apply(sum of x - count * zero point) + output zero point)`, sums in 32 bits.
+/// SUM and MEAN, sums in 32 bits.
 ///
-/// LiteRT's reference reads SUM's `i8` and `i16` data as `u8`; here they are what they are.
+/// `saturate(multiplier.apply(sum of x - count * zero point) + output zero point)`, but for SUM of `i8` and `i16`:
+/// `saturate(round_half_away(sum of x * scale - zero point * scale * count) + output zero point)` in f32 with `scale =
+/// input scale / output scale`. That is what LiteRT's optimized kernel computes; its reference kernel takes SUM's data
+/// for `u8` whatever its type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sum {
     axes: Axes,
     input_zero_point: i32,
     output_zero_point: i32,
-    multiplier: FixedMultiplier,
+    scaling: Scaling,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Scaling {
+    Fixed(FixedMultiplier),
+    Real { scale: f32, offset: f32 },
 }
 
 impl Sum {
     /// Prepares SUM.
-    pub fn new(axes: Axes, input: Params, output: Params) -> Result<Sum, Unsupported> {
-        Ok(Sum {
-            axes,
-            input_zero_point: input.zero_point,
-            output_zero_point: output.zero_point,
-            multiplier: FixedMultiplier::new(f64::from(input.scale) / f64::from(output.scale))?,
-        })
+    pub fn new<T: Element>(axes: Axes, input: Params, output: Params) -> Result<Sum, Unsupported> {
+        let mut sum = Sum::fixed(axes, input, output)?;
+        if T::MIN < 0 {
+            let scale = input.scale / output.scale;
+            let offset = input.zero_point.wrapping_neg() as f32 * scale * sum.axes.count() as f32;
+            sum.scaling = Scaling::Real { scale, offset };
+        }
+        Ok(sum)
     }
 
     /// Prepares MEAN: the count divides the mantissa after as many bits as fit, and the quotient is cut off.
     pub fn mean(axes: Axes, input: Params, output: Params) -> Result<Sum, Unsupported> {
-        let mut sum = Sum::new(axes, input, output)?;
+        let mut sum = Sum::fixed(axes, input, output)?;
         let count = sum.axes.count() as i64;
         require(count > 0, "elements of a mean", "at least one", count as f64)?;
-        let FixedMultiplier { mantissa, shift } = sum.multiplier;
-        let bits = (63 - count.leading_zeros() as i32).min(32).min(31 + shift);
-        sum.multiplier =
-            FixedMultiplier { mantissa: ((i64::from(mantissa) << bits) / count) as i32, shift: shift - bits };
+        if let Scaling::Fixed(FixedMultiplier { mantissa, shift }) = &mut sum.scaling {
+            let bits = (63 - count.leading_zeros() as i32).min(32).min(31 + *shift);
+            *mantissa = ((i64::from(*mantissa) << bits) / count) as i32;
+            *shift -= bits;
+        }
         Ok(sum)
+    }
+
+    fn fixed(axes: Axes, input: Params, output: Params) -> Result<Sum, Unsupported> {
+        let multiplier = FixedMultiplier::new(f64::from(input.scale) / f64::from(output.scale))?;
+        Ok(Sum {
+            axes,
+            input_zero_point: input.zero_point,
+            output_zero_point: output.zero_point,
+            scaling: Scaling::Fixed(multiplier),
+        })
     }
 
     /// Computes sums or means.
@@ -100,9 +121,12 @@ impl Sum {
         let mut sums = vec![0i32; output.len()];
         self.axes
             .for_each(|element, result| sums[result] = sums[result].wrapping_add(input[element].widen()));
-        let offset = (self.axes.count() as i32).wrapping_mul(self.input_zero_point);
+        let zero_points = (self.axes.count() as i32).wrapping_mul(self.input_zero_point);
         for (output, sum) in output.iter_mut().zip(sums) {
-            let scaled = self.multiplier.apply(sum.wrapping_sub(offset));
+            let scaled = match self.scaling {
+                Scaling::Fixed(multiplier) => multiplier.apply(sum.wrapping_sub(zero_points)),
+                Scaling::Real { scale, offset } => truncate((sum as f32 * scale + offset).round()),
+            };
             *output = saturate(scaled.wrapping_add(self.output_zero_point));
         }
     }

@@ -8,7 +8,7 @@ use calipers_kernels::tflite::unary::{Absolute, Clamp, HardSwish, LeakyRelu, neg
 use calipers_kernels::tflite::{Element, Unsupported};
 use serde_json::{Value, json};
 
-use crate::suite::{Data, Numbers, Suite, Tensor, Typed, WITHIN_ONE};
+use crate::suite::{Data, Numbers, OPTIMIZED, Suite, Tensor, Typed, WITHIN_ONE};
 
 type Prepared<T> = Box<dyn Fn(&[T], &mut [T])>;
 
@@ -30,7 +30,11 @@ fn exhaustive<T: Element + Typed>(
 {
     // The tangent of C libraries is not always rounded correctly, and that of 16-bit data is seen.
     let is_close = T::MAX > 255 && options["approximate"] == true;
-    let kind = if is_close { format!("{} of tanh, {WITHIN_ONE}", T::NAME) } else { T::NAME.to_string() };
+    let kind = match operator {
+        "ELU" => format!("{} {OPTIMIZED}", T::NAME),
+        _ if is_close => format!("{} of tanh, {WITHIN_ONE}", T::NAME),
+        _ => T::NAME.to_string(),
+    };
     let x: Vec<T> = all::<T>().into_iter().filter(|x| x.widen() >= least).collect();
     let inputs = vec![Some(Tensor::input(&[x.len()], x.clone()).with(input))];
     let outputs = vec![Tensor::output::<T>(&[x.len()]).with(output)];
