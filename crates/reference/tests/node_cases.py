@@ -193,8 +193,6 @@ def mapped(
                 totals.append(max(whole - wanted[axis], 0))
                 added[axis] += max(wanted[axis] - whole, 0)
             attributes["output_padding"] = {"ints": added}
-                added[axis] += max(wanted[axis] - whole, 0)
-            attributes["output_padding"] = {"ints": added}
             attributes["pads"] = {
                 "ints": [t - t // 2 for t in totals] + [t // 2 for t in totals]
             }
