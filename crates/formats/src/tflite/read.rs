@@ -15,7 +15,7 @@ use super::schema::SubGraph;
 use super::{ReadError, keys, schema, signatures, tensors};
 use crate::file;
 
-pub(super) use site::{Fused, Mapped, Numbers, Refusal, Site, cast, keep};
+pub(super) use site::{Mapped, Numbers, Refusal, Site, cast, keep};
 
 /// Reads a model file. Tensor data stay where they are: the file is mapped into memory, and must not be changed in place
 /// while the model or a tensor of it is in use. Weights of convolutions are copied into the order of the representation.

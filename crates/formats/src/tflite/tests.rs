@@ -146,7 +146,10 @@ fn the_sound_file_is_read() {
 fn other_files_are_refused() {
     let said = |bytes: &'static [u8]| parse(Bytes::from_static(bytes)).unwrap_err().to_string();
     assert_eq!(said(b""), "not a TFLite file: it has 0 bytes");
-    assert_eq!(said(b"\x08\x07\x12\x04bert:\x0c"), "not a TFLite file: bytes 4 to 7 are `bert`, expected `TFL3`");
+    assert_eq!(
+        said(b"\x08\x07\x12\x04bert:\x0c"),
+        "not a TFLite file: bytes 4 to 7 are `bert`, expected `TFL3`"
+    );
     assert!(said(b"\xf0\xff\xff\xffTFL3").starts_with("not a valid TFLite file: "));
     assert_eq!(
         refused(|spec| spec.version = 1),
@@ -161,8 +164,14 @@ fn indices_out_of_range_are_refused() {
         refused(|spec| spec.op_inputs[1] = 3),
         format!("{operator}it names tensor 3, the subgraph has 3")
     );
-    assert_eq!(refused(|spec| spec.op_inputs[1] = -7), format!("{operator}it names tensor -7, the subgraph has 3"));
-    assert_eq!(refused(|spec| spec.op_outputs[0] = 9), "operator 0 (ADD): it names tensor 9, the subgraph has 3");
+    assert_eq!(
+        refused(|spec| spec.op_inputs[1] = -7),
+        format!("{operator}it names tensor -7, the subgraph has 3")
+    );
+    assert_eq!(
+        refused(|spec| spec.op_outputs[0] = 9),
+        "operator 0 (ADD): it names tensor 9, the subgraph has 3"
+    );
     assert_eq!(refused(|spec| spec.opcode = 4), "operator 0: its code is number 4, the file has 1");
     assert_eq!(
         refused(|spec| spec.tensors[1].buffer = 8),
@@ -186,7 +195,10 @@ fn shapes_and_data_must_agree() {
         refused(|spec| spec.tensors[1].shape = vec![-2]),
         "tensor 1 (`t1`): its shape [-2] has a negative extent"
     );
-    assert!(refused(|spec| spec.buffers[1] = (Vec::new(), 64, u64::MAX)).contains("bytes from byte 64 were expected"));
+    assert!(
+        refused(|spec| spec.buffers[1] = (Vec::new(), 64, u64::MAX))
+            .contains("bytes from byte 64 were expected")
+    );
     assert!(refused(|spec| spec.buffers[1] = (Vec::new(), u64::MAX, 8)).contains("8 bytes from byte"));
 }
 
@@ -199,7 +211,9 @@ fn what_is_not_supported_is_named() {
     );
     assert_eq!(
         refused(|spec| spec.tensors[1].external = 1),
-        format!("{tensor}its data are in a file beside the model (an external buffer), which is not supported")
+        format!(
+            "{tensor}its data are in a file beside the model (an external buffer), which is not supported"
+        )
     );
     assert_eq!(
         refused(|spec| spec.tensors[1].kind = TensorType::RESOURCE),
@@ -244,7 +258,10 @@ fn values_have_one_definition_before_their_uses() {
     let said = refused(|spec| spec.inputs.clear());
     assert!(said.ends_with("`t0` is read, and nothing defines it"), "{said}");
     let said = refused(|spec| spec.op_outputs[0] = 0);
-    assert!(said.ends_with("its result `t0` is an input of the model or another operator's result"), "{said}");
+    assert!(
+        said.ends_with("its result `t0` is an input of the model or another operator's result"),
+        "{said}"
+    );
     let said = refused(|spec| spec.op_outputs[0] = 1);
     assert!(said.ends_with("its result `t1` has data of its own"), "{said}");
     assert!(refused(|spec| spec.inputs.push(0)).contains("it is twice among the inputs"));

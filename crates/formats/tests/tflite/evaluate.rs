@@ -25,7 +25,11 @@ fn graph(model: &Model, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>,
         for (&output, result) in node.outputs.iter().zip(results) {
             let ty = &graph.value(output).ty;
             if !ty.compatible(&result.tensor_type()) {
-                return Err(format!("node `{}`: {ty} was declared, it gives {}", node.name, result.tensor_type()));
+                return Err(format!(
+                    "node `{}`: {ty} was declared, it gives {}",
+                    node.name,
+                    result.tensor_type()
+                ));
             }
             values.insert(output, result);
         }

@@ -6,6 +6,7 @@
 
 mod cases;
 mod evaluate;
+mod exports;
 mod files;
 mod schema;
 mod single;
@@ -38,4 +39,13 @@ fn names_and_options_are_those_of_litert() {
     if let Some(python) = variable("names_and_options_are_those_of_litert", "CALIPERS_TENSORFLOW_PYTHON") {
         schema::check(&python);
     }
+}
+
+#[test]
+#[ignore = "needs the exported networks"]
+fn exported_networks_compute_what_litert_does() {
+    let Some(folder) = variable("exported_networks_compute_what_litert_does", "CALIPERS_EXPORTS") else {
+        return;
+    };
+    assert!(exports::compare(&folder) > 0);
 }

@@ -25,7 +25,9 @@ pub fn check(python: &OsStr) {
                 assert_eq!(kept.as_deref(), Some(name));
             }
             // It has no tensors, which most operators need.
-            Err(error) => assert!(error.to_string().contains(&format!("operator 0 ({name}")), "{name}: {error}"),
+            Err(error) => {
+                assert!(error.to_string().contains(&format!("operator 0 ({name}")), "{name}: {error}")
+            }
         }
     }
     for (class, fields) in facts["options"].as_object().unwrap() {
@@ -44,13 +46,17 @@ fn compare(class: &str, expected: &Value, found: &Attributes) {
     assert_eq!(names, read, "{class}");
     for (name, value) in expected {
         let same = match &found[name] {
-            Attribute::Int(number) => value.as_i64() == Some(*number) || value.as_bool() == Some(*number == 1),
+            Attribute::Int(number) => {
+                value.as_i64() == Some(*number) || value.as_bool() == Some(*number == 1)
+            }
             Attribute::Float(number) => value.as_f64() == Some(f64::from(*number)),
             Attribute::Ints(numbers) => *value == Value::from(numbers.clone()),
             Attribute::Floats(numbers) => *value == Value::from(numbers.clone()),
             Attribute::String(bytes) if value.is_array() => bytes.as_slice() == [1, 2, 3],
             // A word for a number that is not the first one's, or a text.
-            Attribute::String(bytes) => value.is_number() || *value == Value::from(String::from_utf8_lossy(bytes)),
+            Attribute::String(bytes) => {
+                value.is_number() || *value == Value::from(String::from_utf8_lossy(bytes))
+            }
             // Number 0 or 1 of the types; subgraph 1.
             Attribute::Type(_) => value.is_number(),
             Attribute::Graph(graph) => graph == "other",

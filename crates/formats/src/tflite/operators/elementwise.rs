@@ -2,7 +2,7 @@
 
 use calipers_ir::{BinaryKind, Clip, DType, Op, Select, UnaryKind, VariadicKind};
 
-use super::super::read::{Fused, Mapped, Numbers, Site, cast, keep};
+use super::super::read::{Mapped, Numbers, Site, cast, keep};
 use super::super::schema::BuiltinOperator as Builtin;
 
 /// A function of one input.
@@ -22,13 +22,13 @@ pub(super) fn limit(site: &mut Site<'_, '_>, min: f32, max: f32) -> Mapped {
 /// A function of two inputs.
 pub(super) fn binary(site: &mut Site<'_, '_>, kind: BinaryKind) -> Mapped {
     site.arity(2, 2, 1)?;
-    let fused = site.fused()?;
+    let activation = site.activation()?;
     let integer = site.result(0)?.quantization.is_none() && site.result(0)?.ty.dtype != DType::F32;
-    if integer && !matches!(fused, Fused::Limit(calipers_ir::Activation::None)) {
+    if integer && activation != calipers_ir::Activation::None {
         return keep("its activation is on integers");
     }
     let inputs = [Some(site.real(0)?), Some(site.real(1)?)];
-    site.make(0, Numbers::Real, Op::Binary(kind, calipers_ir::Activation::None), &inputs, fused)
+    site.make(0, Numbers::Real, Op::Binary(kind, calipers_ir::Activation::None), &inputs, activation)
 }
 
 /// Of booleans and of integers, which are two operators here.

@@ -2,7 +2,7 @@
 
 use calipers_ir::{Activation, Attribute, Dim, Movement, Op, ValueId};
 
-use super::super::read::{Fused, Mapped, Numbers, Site, keep};
+use super::super::read::{Mapped, Numbers, Site, keep};
 use super::super::schema::BuiltinOperator as Builtin;
 
 fn movement(op: Movement) -> Op {
@@ -90,13 +90,13 @@ pub(super) fn transpose(site: &mut Site<'_, '_>) -> Mapped {
 pub(super) fn concatenation(site: &mut Site<'_, '_>) -> Mapped {
     site.arity(1, usize::MAX, 1)?;
     let axis = site.int("axis")?;
-    let fused = site.fused()?;
+    let activation = site.activation()?;
     let positions: Vec<usize> = (0..site.inputs.len()).collect();
-    let plain = fused == Fused::Limit(Activation::None);
+    let plain = activation == Activation::None;
     let numbers = if plain { site.shared(&positions)? } else { Numbers::Real };
     let inputs = positions.into_iter().map(|position| site.numbers(position, numbers).map(Some));
     let inputs = inputs.collect::<Mapped<Vec<_>>>()?;
-    site.make(0, numbers, movement(Movement::Concat { axis }), &inputs, fused)
+    site.make(0, numbers, movement(Movement::Concat { axis }), &inputs, activation)
 }
 
 /// PACK: inputs of one shape become the positions of a new axis.

@@ -2,7 +2,7 @@
 
 use calipers_ir::{Activation, DType, Dim, Gemm, Indexing, Op, QuantizeLinear, TensorType, ValueId};
 
-use super::super::read::{Fused, Mapped, Numbers, Site, keep};
+use super::super::read::{Mapped, Numbers, Site, keep};
 use super::window::hybrid;
 
 /// FULLY_CONNECTED: weights `[outputs, inputs]`; data of any rank are rows of `inputs` elements.
@@ -16,7 +16,7 @@ pub(super) fn fully_connected(site: &mut Site<'_, '_>) -> Mapped {
     else {
         return Err(format!("weights of rank 2 were expected, found {weights}").into());
     };
-    let fused = site.fused()?;
+    let activation = site.activation()?;
     let ty = site.ty(0)?;
     let result = match (site.flag("keep_num_dims"), &ty.shape) {
         (false, _) => None,
@@ -44,8 +44,8 @@ pub(super) fn fully_connected(site: &mut Site<'_, '_>) -> Mapped {
         activation: Activation::None,
     });
     match result {
-        None => site.make(0, Numbers::Real, gemm, &inputs, fused)?,
-        Some(shape) => folded(site, gemm, &inputs, fused, shape)?,
+        None => site.make(0, Numbers::Real, gemm, &inputs, activation)?,
+        Some(shape) => folded(site, gemm, &inputs, activation, shape)?,
     }
     let asymmetric = site.flag("asymmetric_quantize_inputs");
     hybrid(site, 0, 1, asymmetric)
@@ -56,12 +56,9 @@ fn folded(
     site: &mut Site<'_, '_>,
     gemm: Op,
     inputs: &[Option<ValueId>],
-    fused: Fused,
+    activation: Activation,
     shape: Vec<i64>,
 ) -> Mapped {
-    let Fused::Limit(activation) = fused else {
-        return keep("there is no operator for its activation");
-    };
     let gemm = gemm.with_activation(activation).unwrap_or(gemm);
     let mut rows = site.step("Gemm", gemm, inputs, DType::F32)?;
     if let Some(quantization) = site.result(0)?.quantization.clone() {

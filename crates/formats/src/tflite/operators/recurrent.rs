@@ -4,9 +4,9 @@
 //! cell, output), three peephole weights (input, forget, output), four biases, projection weights and bias, the states
 //! of output and cell, four normalization weights.
 
-use calipers_ir::{DType, Movement, Op, Recurrent, Tensor, ValueId};
+use calipers_ir::{DType, Dim, Movement, Op, Recurrent, Tensor, ValueId};
 
-use super::super::read::{Fused, Mapped, Site, keep};
+use super::super::read::{Mapped, Site, keep};
 use super::super::tensors::{Described, Quantization};
 
 const INPUT_WEIGHTS: usize = 1;
@@ -37,10 +37,13 @@ pub(super) fn lstm(site: &mut Site<'_, '_>) -> Mapped {
     if site.flag("diagonal_recurrent_tensors") {
         return keep("its recurrent weights are diagonals");
     }
-    if site.fused()? != Fused::Tanh {
+    if site.word("fused_activation_function")? != "tanh" {
         return keep("its activation is not tanh");
     }
-    let clipped = site.float("cell_clip")? != 0.0 || site.float("proj_clip")? != 0.0;
+    // A step changes a cell by less than 1, so that a limit of as many steps is none.
+    let cell_clip = site.float("cell_clip")?;
+    let time = site.shape(0)?.get(usize::from(!site.flag("time_major"))).and_then(Dim::known);
+    let clipped = cell_clip != 0.0 && time.is_none_or(|time| time as f32 > cell_clip);
     let extra = [PROJECTION, PROJECTION + 1].into_iter().chain(NORMALIZATION..site.inputs.len());
     let plain = extra.clone().all(|position| site.inputs[position].is_none());
     let whole = (INPUT_WEIGHTS..PEEPHOLES).all(|position| site.inputs[position].is_some());

@@ -1,13 +1,11 @@
 //! Operators that combine elements along axes.
 
-use calipers_ir::{
-    Activation, BinaryKind, DType, Normalize, Op, Reduce, Scanning, Tensor, UnaryKind, VariadicKind,
-};
+use calipers_ir::{Activation, BinaryKind, DType, Normalize, Op, Reduce, Scanning, Tensor, VariadicKind};
 
 use super::super::read::{Mapped, Numbers, Site, cast, keep};
 
-/// The smallest sum of squares that L2_NORMALIZATION divides by.
-const LEAST_SUM_OF_SQUARES: f32 = 1e-6;
+/// The smallest norm that L2_NORMALIZATION divides by.
+const LEAST_NORM: f32 = 1e-6;
 
 /// SOFTMAX over the last axis.
 pub(super) fn softmax(site: &mut Site<'_, '_>) -> Mapped {
@@ -24,25 +22,30 @@ pub(super) fn log_softmax(site: &mut Site<'_, '_>) -> Mapped {
     site.make_real(Op::Scanning(Scanning::LogSoftmax { axis: -1, flatten: false }), &[Some(x)])
 }
 
-/// L2_NORMALIZATION over the last axis. In floats it is `x / sqrt(max(sum(x^2), 1e-6))`; the integer kernel has no
-/// such limit.
+/// L2_NORMALIZATION over the last axis. In floats it is `x / max(norm, 1e-6)`; the integer kernel has no such
+/// limit.
 pub(super) fn l2_normalization(site: &mut Site<'_, '_>) -> Mapped {
     site.arity(1, 1, 1)?;
-    let fused = site.fused()?;
+    let activation = site.activation()?;
     let quantized = site.described(0)?.quantization.is_some();
     let x = site.real(0)?;
     if quantized {
         let op = Op::Normalize(Normalize::Lp { axis: -1, p: 2 });
-        return site.make(0, Numbers::Real, op, &[Some(x)], fused);
+        return site.make(0, Numbers::Real, op, &[Some(x)], activation);
     }
     let axes = site.integer_list("axes", vec![-1])?;
-    let least = site.add_constant("least", Ok(Tensor::scalar(LEAST_SUM_OF_SQUARES)))?;
-    let op = Op::Reduce(Reduce::SumSquare { keepdims: true, noop_with_empty_axes: false });
-    let squares = site.step("ReduceSumSquare", op, &[Some(x), Some(axes)], DType::F32)?;
+    let least = site.add_constant("least", Ok(Tensor::scalar(LEAST_NORM)))?;
+    let op = Op::Reduce(Reduce::L2 { keepdims: true, noop_with_empty_axes: false });
+    let norm = site.step("ReduceL2", op, &[Some(x), Some(axes)], DType::F32)?;
     let op = Op::Variadic(VariadicKind::Max);
-    let limited = site.step("Max", op, &[Some(squares), Some(least)], DType::F32)?;
-    let norm = site.step("Sqrt", Op::Unary(UnaryKind::Sqrt), &[Some(limited)], DType::F32)?;
-    site.make(0, Numbers::Real, Op::Binary(BinaryKind::Div, Activation::None), &[Some(x), Some(norm)], fused)
+    let norm = site.step("Max", op, &[Some(norm), Some(least)], DType::F32)?;
+    site.make(
+        0,
+        Numbers::Real,
+        Op::Binary(BinaryKind::Div, Activation::None),
+        &[Some(x), Some(norm)],
+        activation,
+    )
 }
 
 /// A reduction of real numbers. Its second input has the axes; no axes reduce nothing.

@@ -68,7 +68,8 @@ fn resize(
 }
 
 /// LOCAL_RESPONSE_NORMALIZATION: `x / (bias + alpha sum(x^2))^beta` over `radius` channels on either side. The operator
-/// of the representation divides its `alpha` by the number of channels in the sum.
+/// of the representation divides its `alpha` by the number of channels in the sum. (LiteRT's reference kernel leaves out
+/// the last of these channels; its default kernel and TensorFlow do not.)
 pub(super) fn local_response_normalization(site: &mut Site<'_, '_>) -> Mapped {
     site.arity(1, 1, 1)?;
     let size = site.int("radius")?.saturating_mul(2).saturating_add(1);

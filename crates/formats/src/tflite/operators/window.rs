@@ -59,10 +59,10 @@ pub(super) fn convolution_3d(site: &mut Site<'_, '_>) -> Mapped {
 }
 
 fn forward(site: &mut Site<'_, '_>, groups: usize, window: Window, permutation: &[usize]) -> Mapped {
-    let fused = site.fused()?;
+    let activation = site.activation()?;
     let inputs = [Some(site.real(0)?), Some(site.permuted(1, permutation)?), site.optional(2)?];
     let op = Op::Conv(Conv { groups, window, layout: Layout::Nhwc, activation: NONE });
-    site.make(0, Numbers::Real, op, &inputs, fused)?;
+    site.make(0, Numbers::Real, op, &inputs, activation)?;
     // Per-channel weights meet activations with a zero point, others activations around zero.
     let per_axis = site.described(1)?.quantization.as_ref().is_some_and(|weights| !weights.per_tensor());
     hybrid(site, 0, 1, per_axis)
@@ -136,7 +136,7 @@ pub(super) fn transposed(site: &mut Site<'_, '_>, axes: usize) -> Mapped {
         window.pads_end[axis] = whole.saturating_sub(wanted);
         output_padding[axis] = wanted.saturating_sub(whole);
     }
-    let fused = site.fused()?;
+    let activation = site.activation()?;
     let inputs = [Some(site.real(2)?), Some(site.permuted(1, permutation)?), site.optional(3)?];
     let op = Op::ConvTranspose(ConvTranspose {
         groups: 1,
@@ -145,7 +145,7 @@ pub(super) fn transposed(site: &mut Site<'_, '_>, axes: usize) -> Mapped {
         layout: Layout::Nhwc,
         activation: NONE,
     });
-    site.make(0, Numbers::Real, op, &inputs, fused)?;
+    site.make(0, Numbers::Real, op, &inputs, activation)?;
     hybrid(site, 2, 1, false)
 }
 
@@ -156,7 +156,7 @@ pub(super) fn pool(site: &mut Site<'_, '_>) -> Mapped {
     let kernel = [site.size("filter_height")?, site.size("filter_width")?];
     let strides = [site.size("stride_h")?, site.size("stride_w")?];
     let window = window(site, &x[1..3], &kernel, &strides, &[1, 1])?;
-    let fused = site.fused()?;
+    let activation = site.activation()?;
     let kind = match site.op {
         Builtin::MAX_POOL_2D => PoolKind::Max,
         _ => PoolKind::Average { count_include_pad: false },
@@ -171,11 +171,11 @@ pub(super) fn pool(site: &mut Site<'_, '_>) -> Mapped {
     });
     let x = site.real(0)?;
     if site.op != Builtin::L2_POOL_2D {
-        return site.make(0, Numbers::Real, pool, &[Some(x)], fused);
+        return site.make(0, Numbers::Real, pool, &[Some(x)], activation);
     }
     let squares = site.step("Square", Op::Unary(UnaryKind::Square), &[Some(x)], DType::F32)?;
     let means = site.step("AveragePool", pool, &[Some(squares)], DType::F32)?;
-    site.make(0, Numbers::Real, Op::Unary(UnaryKind::Sqrt), &[Some(means)], fused)
+    site.make(0, Numbers::Real, Op::Unary(UnaryKind::Sqrt), &[Some(means)], activation)
 }
 
 /// The shape of an input of that rank.

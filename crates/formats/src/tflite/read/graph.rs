@@ -377,6 +377,7 @@ impl GraphReader<'_> {
         inputs: &[Option<ValueId>],
         outputs: Vec<(String, TensorType)>,
     ) -> Result<Vec<ValueId>, String> {
+        let inputs = &inputs[..inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1)];
         let types: Vec<_> = inputs.iter().map(|input| input.map(|id| &self.editor.value(id).ty)).collect();
         let constants: Vec<_> =
             inputs.iter().map(|input| input.and_then(|id| self.editor.constant(id))).collect();

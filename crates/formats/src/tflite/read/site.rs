@@ -49,13 +49,6 @@ pub(in crate::tflite) enum Numbers {
     Real,
 }
 
-/// What is applied to an operator's result.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::tflite) enum Fused {
-    Limit(Activation),
-    Tanh,
-}
-
 /// An operator of the file, its tensors and options.
 pub(in crate::tflite) struct Site<'g, 'r> {
     pub graph: &'g mut GraphReader<'r>,
@@ -264,17 +257,13 @@ impl Site<'_, '_> {
         numbers: Numbers,
         op: Op,
         inputs: &[Option<ValueId>],
-        fused: Fused,
+        activation: Activation,
     ) -> Mapped {
-        let (op, after) = match fused {
-            Fused::Limit(Activation::None) => (op, None),
-            Fused::Tanh => (op, Some(Op::Unary(UnaryKind::Tanh))),
-            Fused::Limit(activation) => match (op.with_activation(activation), activation) {
-                (Some(op), _) => (op, None),
-                (None, Activation::None) => (op, None),
-                (None, Activation::Relu) => (op, Some(Op::Unary(UnaryKind::Relu))),
-                (None, Activation::Clip(clip)) => (op, Some(Op::Clip(clip))),
-            },
+        let (op, after) = match (op.with_activation(activation), activation) {
+            (Some(op), _) => (op, None),
+            (None, Activation::None) => (op, None),
+            (None, Activation::Relu) => (op, Some(Op::Unary(UnaryKind::Relu))),
+            (None, Activation::Clip(clip)) => (op, Some(Op::Clip(clip))),
         };
         let index = *self.outputs.get(position).ok_or("an output is absent")?;
         let described = &self.graph.tensors[index];
@@ -304,12 +293,12 @@ impl Site<'_, '_> {
 
     /// [`Site::make`] of the only output in real numbers, without anything after it.
     pub fn make_real(&mut self, op: Op, inputs: &[Option<ValueId>]) -> Mapped {
-        self.make(0, Numbers::Real, op, inputs, Fused::Limit(Activation::None))
+        self.make(0, Numbers::Real, op, inputs, Activation::None)
     }
 
     /// [`Site::make`] of the only output, without anything after it.
     pub fn make_plain(&mut self, numbers: Numbers, op: Op, inputs: &[Option<ValueId>]) -> Mapped {
-        self.make(0, numbers, op, inputs, Fused::Limit(Activation::None))
+        self.make(0, numbers, op, inputs, Activation::None)
     }
 
     /// The node that makes an output and gives positions of type i64, in the type that the file declares.
@@ -456,15 +445,13 @@ impl Site<'_, '_> {
     }
 
     /// What is applied to the result.
-    pub fn fused(&self) -> Mapped<Fused> {
-        let clip = |min, max| Ok(Fused::Limit(Activation::Clip(Clip { min, max })));
+    pub fn activation(&self) -> Mapped<Activation> {
         match self.word("fused_activation_function")? {
-            "" | "none" => Ok(Fused::Limit(Activation::None)),
-            "relu" => Ok(Fused::Limit(Activation::Relu)),
-            "relu_n1_to_1" => clip(-1.0, 1.0),
-            "relu6" => clip(0.0, 6.0),
-            "tanh" => Ok(Fused::Tanh),
-            other => keep(format!("there is no operator for its activation `{other}`")),
+            "" | "none" => Ok(Activation::None),
+            "relu" => Ok(Activation::Relu),
+            "relu_n1_to_1" => Ok(Activation::Clip(Clip { min: -1.0, max: 1.0 })),
+            "relu6" => Ok(Activation::Clip(Clip { min: 0.0, max: 6.0 })),
+            other => keep(format!("its kernels in LiteRT leave out its activation `{other}`")),
         }
     }
 }
