@@ -19,8 +19,8 @@ fn boolean(value: bool) -> Tensor {
 
 const POSITIVE: &str = "graph positive {
   input %x: f32[N]
-  const %zero: f32[] = 0.0
-  const %one: f32[] = 1.0
+  const %zero: f32[] = [0.0]
+  const %one: f32[] = [1.0]
   node above %above: bool[N] = Greater(%x, %zero)
   node where %where: i64[1, K] = NonZero(%above)
   node positions %positions: i64[K, 1] = Transpose(%where) {permutation = [1, 0]}
@@ -50,7 +50,7 @@ fn what_follows_a_shape_of_data_runs_when_the_shape_is_there() {
     let mut profiler = Profiler::new();
     session.run(&[("x", floats(&[1.0]))], &mut profiler).unwrap();
     let nodes: Vec<&str> = profiler.steps.iter().map(|time| time.step.node.as_str()).collect();
-    assert_eq!(nodes, ["above", "where", "positions", "taken", "more"]);
+    assert_eq!(nodes, ["above", "where", "taken", "more"]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_loop_carries_and_collects() {
       input %condition: bool[]
       input %x: f32[2]
       input %limit: f32[]
-      const %first: i64[] = 0
+      const %first: i64[] = [0]
       node twice %twice: f32[2] = Add(%x, %x)
       node head %head: f32[] = Gather(%twice, %first)
       node on %on: bool[] = Less(%head, %limit)
@@ -120,7 +120,7 @@ fn a_loop_carries_and_collects() {
         "graph double {
           input %trips: i64[]
           input %x: f32[2]
-          const %limit: f32[] = 10.0
+          const %limit: f32[] = [10.0]
           node loop %last: f32[2], %all: f32[T, 2] = Loop(%trips, _, %x, %limit) {body = graph(\"body\"), captures = 1}
           output %last
           output %all

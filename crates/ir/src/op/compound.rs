@@ -160,7 +160,7 @@ family! {
         },
         /// Inputs optional `trip_count`, optional `condition`, carried values, captures. The body takes iteration
         /// (i64), condition, carried values, captures, and gives condition, carried values, scan outputs.
-        Loop = "Loop", 2..=any { body: Subgraph = Subgraph::default(), captures: i64 = 0 },
+        Loop = "Loop", 0..=any { body: Subgraph = Subgraph::default(), captures: i64 = 0 },
         /// Inputs states, scanned tensors, captures.
         Scan = "Scan", 1..=any {
             body: Subgraph = Subgraph::default(),
