@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+#[allow(dead_code)]
+mod data_arguments;
 mod environments;
 mod progress;
 mod study;
