@@ -47,7 +47,9 @@ fn floats(
     if inputs.optional(2).is_some() && inputs.floats(2)?.iter().any(|&zero_point| zero_point != 0.0) {
         return Err(inputs.argument(format!("zero points of 0 for type {dtype}"), "others"));
     }
-    let scaled = x.into_iter().enumerate().map(|(at, value)| value / scales[places.at(at)]).collect();
+    // A zero point of plus zero makes minus zero plus zero; 8-bit floats leave their zero points out.
+    let zero = if inputs.optional(2).is_some() && dtype == DType::F4E2M1 { 0.0 } else { -0.0 };
+    let scaled = x.into_iter().enumerate().map(|(at, value)| value / scales[places.at(at)] + zero).collect();
     let codes = Numbers::F32(scaled).into_codes(dtype, quantize.saturate);
     let bytes = if dtype == DType::F4E2M1 { pack(&codes, 4) } else { codes };
     let result = Tensor::new(dtype, shape, bytes.into());

@@ -254,6 +254,8 @@ def case_of(case: Any, data: Data) -> dict[str, Any]:
     constants = {
         initializer.name: data.tensor(initializer) for initializer in graph.initializer
     }
+    shapes |= {name: tuple(entry["shape"]) for name, entry in constants.items()}
+    types |= {name: entry["type"] for name, entry in constants.items()}
     for node in graph.node:
         if node.domain not in ("", "ai.onnx"):
             raise LeftOutError(f"domain {node.domain}")

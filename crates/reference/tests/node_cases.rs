@@ -1,6 +1,8 @@
-//! Every operator gives what the node cases of the `onnx` package expect.
+//! Every operator gives what the node cases of the `onnx` package expect, and what ONNX Runtime gives where those
+//! cases are few.
 //!
-//! Needs the interpreter of an environment with `onnx` and `numpy`, named by `CALIPERS_ONNXRUNTIME_PYTHON`.
+//! Needs the interpreter of an environment with `onnx`, `onnxruntime` and `numpy`, named by
+//! `CALIPERS_ONNXRUNTIME_PYTHON`.
 //! `CALIPERS_NODE_CASES` chooses cases by a part of their names.
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,11 +32,11 @@ enum Outcome {
 }
 
 impl Cases {
-    /// Has the script write them; `None` without an interpreter.
-    fn written() -> Option<Cases> {
+    /// Has a script of this folder write them; `None` without an interpreter.
+    fn written(script: &str) -> Option<Cases> {
         let python = std::env::var_os("CALIPERS_ONNXRUNTIME_PYTHON")?;
         let folder = tempfile::tempdir().unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node_cases.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
         let output = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let document = fs::read(folder.path().join("cases.json")).unwrap();
@@ -145,13 +147,19 @@ fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
     })
 }
 
-/// What differs beyond `atol + rtol |expected|`; nothing but floats may differ at all.
+/// What differs beyond `atol + rtol |expected|`, in 16 bits at least two steps between neighbouring numbers, since the
+/// cases are computed with other roundings in between; nothing but floats may differ at all.
 fn difference(found: &Tensor, expected: &Tensor, rtol: f64, atol: f64) -> Option<String> {
     if (found.dtype(), found.shape()) != (expected.dtype(), expected.shape()) {
         return Some(format!("{} instead of {}", found.tensor_type(), expected.tensor_type()));
     }
     let (Some(left), Some(right)) = (floats(found), floats(expected)) else {
         return (found != expected).then(|| format!("{:?} instead of {:?}", short(found), short(expected)));
+    };
+    let rtol = match expected.dtype() {
+        DType::F16 => rtol.max(2.0 * f64::from(f16::EPSILON)),
+        DType::BF16 => rtol.max(2.0 * f64::from(bf16::EPSILON)),
+        _ => rtol,
     };
     let close = |found: f64, expected: f64| {
         found == expected
@@ -178,10 +186,27 @@ fn short(tensor: &Tensor) -> String {
 #[test]
 #[ignore = "needs a Python environment with onnx"]
 fn node_cases_of_onnx() {
+    compare("node_cases.py");
+}
+
+#[test]
+#[ignore = "needs a Python environment with onnxruntime"]
+fn cases_run_by_onnxruntime() {
+    compare("onnxruntime_cases.py");
+}
+
+#[test]
+#[ignore = "needs a Python environment with onnxruntime"]
+fn cases_of_elements_run_by_onnxruntime() {
+    compare("element_cases.py");
+}
+
+/// Runs the cases that a script writes, prints how many passed for each operator, and fails when one differs.
+fn compare(script: &str) {
     // Written past the test harness, which would keep it to itself.
     let mut out = std::io::stderr();
-    let Some(cases) = Cases::written() else {
-        let _ = writeln!(out, "left out: node_cases_of_onnx: CALIPERS_ONNXRUNTIME_PYTHON is not set");
+    let Some(cases) = Cases::written(script) else {
+        let _ = writeln!(out, "left out: cases of {script} (CALIPERS_ONNXRUNTIME_PYTHON is not set)");
         return;
     };
     let chosen = std::env::var("CALIPERS_NODE_CASES").unwrap_or_default();

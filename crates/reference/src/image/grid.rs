@@ -53,7 +53,10 @@ pub(crate) fn sample(
     }
     let shape = [&[x.batch, x.channels], &grid_shape[1..=axes]].concat();
     let mut result = vec![0.0; inputs.count(&shape)?];
-    if x.plane() == 0 && !result.is_empty() {
+    if result.is_empty() {
+        return Ok(vec![inputs.result(inputs.tensor(0)?.dtype(), &shape, Numbers::F64(result))?]);
+    }
+    if x.plane() == 0 {
         return Err(inputs.argument("an image with elements", format!("{:?}", x.extents)));
     }
     let (image, grid) = (inputs.doubles(0)?, inputs.floats(1)?);
@@ -103,6 +106,8 @@ fn neighbours(
     if place < low || place > high {
         match padding {
             Padding::Zeros => {}
+            // Cubic interpolation limits its four elements instead.
+            Padding::Border if mode == Mode::Cubic => {}
             Padding::Border => place = place.clamp(0.0, size - 1.0),
             Padding::Reflection => place = reflected(place.into(), low.into(), high.into()) as f32,
         }

@@ -123,6 +123,7 @@ pub(super) fn attention(
     let out_shape = [batch, heads, rows, value_size];
     inputs.count(&score_shape)?;
     let mask = Mask::of(inputs, &score_shape)?;
+    let dtype = inputs.tensor(0)?.dtype();
     let scale = attributes.scale.map_or(1.0 / (size as f64).sqrt(), f64::from);
     let softcap = f64::from(attributes.softcap);
     let mut kept = Vec::with_capacity(if outputs > 3 { batch * heads * rows * columns } else { 0 });
@@ -167,7 +168,6 @@ pub(super) fn attention(
             }
         }
     }
-    let dtype = inputs.tensor(0)?.dtype();
     let (result, shape) = match inputs.tensor(0)?.shape().len() {
         3 => (turned(&result, heads, rows, value_size), vec![batch, rows, heads * value_size]),
         _ => (result, out_shape.to_vec()),

@@ -142,7 +142,8 @@ impl Cell<'_> {
             let after = forget * before + input * self.activate(1, gate(3));
             let output = self.activate(0, gate(1) + peephole(1) * after);
             memory[unit] = after;
-            state[unit] = output * self.activate(2, after);
+            // The clip is for sums of gates; the memory is none.
+            state[unit] = output * self.activations[2].apply(after);
         }
     }
 }
