@@ -26,6 +26,7 @@ pub mod broadcast;
 
 pub mod convolution;
 pub mod hybrid;
+pub mod hybrid_lstm;
 pub mod matmul;
 
 pub mod binary;

@@ -133,6 +133,17 @@ fn within_one(ours: &[u8], theirs: &[u8]) -> bool {
         && values(ours).iter().zip(values(theirs)).all(|(ours, theirs)| (ours - theirs).abs() <= 1)
 }
 
+/// The end of a kind whose f32 results of magnitude up to 1 may differ by a hundred-thousandth.
+pub const CLOSE: &str = "within 1e-5";
+
+fn nearly_equal(ours: &[u8], theirs: &[u8]) -> bool {
+    let values = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes"))).collect()
+    };
+    ours.len() == theirs.len()
+        && values(ours).iter().zip(values(theirs)).all(|(ours, theirs)| (ours - theirs).abs() <= 1e-5)
+}
+
 type Ours = Box<dyn FnOnce() -> Vec<Data>>;
 
 struct Case {
@@ -247,7 +258,8 @@ impl Suite {
             for (index, ours) in ours.iter().enumerate() {
                 let theirs = results.tensor(&format!("{name}.{index}")).expect("an output");
                 let (ours_bytes, theirs_bytes) = (ours.bytes(), theirs.data());
-                let close = case.label.ends_with(WITHIN_ONE) && within_one(&ours_bytes, theirs_bytes);
+                let close = case.label.ends_with(WITHIN_ONE) && within_one(&ours_bytes, theirs_bytes)
+                    || case.label.ends_with(CLOSE) && nearly_equal(&ours_bytes, theirs_bytes);
                 if ours.kind().1 != theirs.dtype() || ours_bytes != theirs_bytes && !close {
                     let size = (theirs.dtype().bitsize() / 8).max(1);
                     let pairs = || ours_bytes.chunks(size).zip(theirs_bytes.chunks(size));
