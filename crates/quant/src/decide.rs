@@ -338,3 +338,6 @@ fn islands(graph: &Graph, readers: &HashMap<ValueId, Vec<usize>>, drafts: &[Draf
 fn is_activation(graph: &Graph, id: ValueId) -> bool {
     graph.constant(id).is_none() && graph.value(id).ty.dtype == DType::F32
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,8 @@ struct Expected {
     percentile: BTreeMap<String, [f64; 2]>,
     least_error: f64,
     our_error: f64,
-    entropy: Option<[f64; 2]>,
+    entropy: [f64; 2],
+    onnx_runtime_entropy: Option<[f64; 2]>,
 }
 
 /// Numbers whose largest magnitude is just below 4, where a bin is as wide as one of ONNX Runtime's 2,048.
@@ -78,9 +79,10 @@ fn ranges_are_those_of_numpy_and_onnx_runtime() {
     // The widest bin: 512 to the octave from 2 to 4.
     let bin = 2.0 / 512.0;
     for (name, expected) in &expected {
+        // Where numbers are sparse, numpy interpolates between neighbours that lie some bins apart.
         let observer = &observers[name];
         for (source, percentiles, bins) in
-            [("numpy", &expected.quantiles, 1.0), ("ONNX Runtime", &expected.percentile, 2.0)]
+            [("numpy", &expected.quantiles, 3.0), ("ONNX Runtime", &expected.percentile, 3.0)]
         {
             for (percent, [low, high]) in percentiles {
                 let kind = ObserverKind::Percentile { percent: percent.parse().unwrap() };
@@ -98,11 +100,20 @@ fn ranges_are_those_of_numpy_and_onnx_runtime() {
             expected.our_error, expected.least_error
         );
         assert!(expected.our_error <= 1.01 * expected.least_error, "{name}");
-        if let Some([low, high]) = expected.entropy {
-            let range = observer.range_by(ObserverKind::Entropy, &scheme).unwrap();
-            println!("{name}: entropy {range:?}, ONNX Runtime [{low}, {high}]");
-            let apart = (f64::from(range.min) - low).abs().max((f64::from(range.max) - high).abs());
-            assert!(apart <= 2.0 * bin, "{name}: {range:?} [{low}, {high}]");
+        let range = observer.range_by(ObserverKind::Entropy, &scheme).unwrap();
+        let apart = |[low, high]: [f64; 2]| {
+            (f64::from(range.min) - low).abs().max((f64::from(range.max) - high).abs())
+        };
+        println!(
+            "{name}: entropy {range:?}, numpy {:?}, ONNX Runtime {:?}",
+            expected.entropy, expected.onnx_runtime_entropy
+        );
+        // The minimum is flat, and bins of negative numbers are closed at their other end.
+        assert!(apart(expected.entropy) <= 3.0 * bin, "{name}: {range:?} {:?}", expected.entropy);
+        // ONNX Runtime rounds its reduced counts down to integers, and so cuts sparse tails somewhat earlier.
+        if let Some([low, high]) = expected.onnx_runtime_entropy {
+            let share = (high - low) / f64::from(range.max - range.min);
+            assert!((0.8..=1.01).contains(&share), "{name}: {range:?} [{low}, {high}]");
         }
     }
 }
