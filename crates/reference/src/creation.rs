@@ -66,7 +66,8 @@ fn range(inputs: &Inputs<'_>) -> Result<Tensor, Error> {
         Numbers::F32(_) | Numbers::F64(_) => {
             let (start, limit, delta) = (inputs.doubles(0)?[0], inputs.doubles(1)?[0], inputs.doubles(2)?[0]);
             let count = ((limit - start) / delta).ceil().max(0.0);
-            if !(count <= MOST_ELEMENTS as f64) || !(delta.abs() > 0.0) {
+            let usable = count <= MOST_ELEMENTS as f64 && delta.abs() > 0.0;
+            if !usable {
                 return Err(too_large(count));
             }
             Numbers::F64((0..count as usize).map(|index| start + index as f64 * delta).collect())

@@ -24,7 +24,7 @@ pub(super) fn gelu_tanh(x: f64) -> f64 {
 
 /// `max(0, x) + min(0, alpha (exp(x / alpha) - 1))`.
 pub(super) fn celu(x: f64, alpha: f64) -> f64 {
-    x.max(0.0) + (alpha * expm1(x / alpha)).min(0.0)
+    if x.is_nan() { x } else { x.max(0.0) + (alpha * expm1(x / alpha)).min(0.0) }
 }
 
 /// `x` for `x >= 0`, else `alpha (exp(x) - 1)`.

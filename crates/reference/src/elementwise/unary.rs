@@ -131,7 +131,7 @@ fn float_function(kind: &UnaryKind, inputs: &Inputs<'_>) -> Result<Option<FloatF
         }
         UnaryKind::ThresholdedRelu { alpha } => {
             let alpha = f64::from(*alpha);
-            Box::new(move |x| if x <= alpha { 0.0 } else { x })
+            Box::new(move |x| if x > alpha { x } else { 0.0 })
         }
         UnaryKind::BitwiseNot | UnaryKind::Not | UnaryKind::IsInf { .. } | UnaryKind::IsNaN => {
             return Ok(None);

@@ -34,8 +34,9 @@ pub(super) fn slice(inputs: &Inputs<'_>) -> Result<Tensor, Error> {
             let start = from_front(starts[index]).clamp(0, extent);
             (start, from_front(ends[index]).clamp(0, extent) - start)
         } else {
-            let start = from_front(starts[index]).clamp(-1, extent - 1);
-            (start, start - from_front(ends[index]).clamp(-1, extent - 1))
+            // Unlike in Python, a start before the axis is its first element.
+            let start = from_front(starts[index]).max(0).min(extent - 1);
+            (start, start - from_front(ends[index]).max(-1).min(extent - 1))
         };
         shape[axis] =
             if distance <= 0 { 0 } else { (distance as u64).div_ceil(step.unsigned_abs()) as usize };
