@@ -69,8 +69,9 @@ impl Activation {
     pub fn range<T: Element>(self, output: Params) -> [i32; 2] {
         let quantize = |real: f32| {
             let steps = (real / output.scale).round();
-            (i64::from(output.zero_point) + steps as i64).clamp(i64::from(i32::MIN), i64::from(i32::MAX))
-                as i32
+            (steps as i64)
+                .saturating_add(i64::from(output.zero_point))
+                .clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
         };
         let [lower, upper] = match self {
             Activation::None => [T::MIN, T::MAX],

@@ -37,7 +37,7 @@ impl Function {
             Function::Tanh => of(libm::tanh, x),
             Function::Logistic => 1.0 / (1.0 + of(libm::exp, -x)),
             Function::Exp => of(libm::exp, x),
-            Function::Log if x <= 0.0 => (T::MIN - output.zero_point) as f32 * output.scale,
+            Function::Log if x <= 0.0 => T::MIN.wrapping_sub(output.zero_point) as f32 * output.scale,
             Function::Log => of(libm::log, x),
             Function::Elu => {
                 if x < 0.0 {
@@ -93,7 +93,7 @@ impl<T: Element> Table8<T> {
         let inverse = 1.0 / output.scale;
         let mut results = vec![T::narrow(0); 256];
         for value in T::MIN..=T::MAX {
-            let offset = value - input.zero_point;
+            let offset = value.wrapping_sub(input.zero_point);
             let real = input.scale * offset as f32;
             let result = match function {
                 Function::Rsqrt => reciprocal_root(offset, rsqrt, output.zero_point),
@@ -161,7 +161,7 @@ impl Table16 {
         match self.root {
             None => apply(input, output, |x| self.knots.at(x)),
             Some([from, to]) => apply(input, output, |x| {
-                let real = from.scale * (i32::from(x) - from.zero_point) as f32;
+                let real = from.scale * i32::from(x).wrapping_sub(from.zero_point) as f32;
                 saturate(truncate(real.sqrt() / to.scale).wrapping_add(to.zero_point))
             }),
         }
@@ -183,7 +183,8 @@ macro_rules! knots {
         ) -> Knots {
             const STEPS: usize = 512;
             let (min, max) = (i32::from(i16::MIN), i32::from(i16::MAX));
-            let real = |(scale, zero_point): ($float, i32), q: i32| scale * (q - zero_point) as $float;
+            let real =
+                |(scale, zero_point): ($float, i32), q: i32| scale * q.wrapping_sub(zero_point) as $float;
             let input = (input.0.into(), input.1);
             let output = (output.0.into(), output.1);
             let (input_min, input_max) = (real(input, min), real(input, max));

@@ -235,7 +235,8 @@ impl<'a> Lstm<'a> {
             return;
         };
         let cells = cell_state.iter().enumerate();
-        let hidden: Vec<i8> = cells.map(|(index, cell)| hidden(-zero_point, index, *cell)).collect();
+        let hidden: Vec<i8> =
+            cells.map(|(index, cell)| hidden(zero_point.wrapping_neg(), index, *cell)).collect();
         for (row, output) in
             hidden.chunks_exact(shape.cells).zip(output_state.chunks_exact_mut(shape.outputs))
         {

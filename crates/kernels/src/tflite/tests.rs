@@ -2,13 +2,14 @@
 
 use super::binary::{Binary, BinaryOperation};
 use super::convolution::Convolution;
-use super::lookup::{Function, Table8};
+use super::lookup::{Function, Table8, Table16};
 use super::lstm::{Gate, Layer, Lstm};
 use super::matmul::FullyConnected;
-use super::reduce::{Axes, Sum};
+use super::quantize::{Requantize, dequantize, quantize};
+use super::reduce::{Axes, Product, Sum};
 use super::sigmoid::Sigmoid16;
 use super::softmax::{LogSoftmax8, Softmax8, Softmax16, normalize_l2};
-use super::unary::HardSwish;
+use super::unary::{Absolute, Clamp, HardSwish, LeakyRelu};
 use super::{Activation, FixedMultiplier};
 use crate::convolution::Geometry;
 use crate::quantize::Params;
@@ -151,4 +152,104 @@ fn parameters_that_litert_aborts_on_are_refused() {
         projection_clip: 0.0,
     };
     assert!(Lstm::new(layer).is_err());
+}
+
+#[test]
+fn no_parameters_make_a_panic() {
+    let scales = [1.0, 0.0, -0.3, 1e-45, 1e-30, 1e-9, 1e9, 3e38, f32::NAN, f32::INFINITY];
+    let zero_points = [0, i32::MIN, i32::MAX, -129];
+    let each =
+        || scales.into_iter().flat_map(|scale| zero_points.map(|zero_point| params(scale, zero_point)));
+    let geometry = Geometry {
+        batch: 1,
+        input: [3, 2],
+        input_channels: 2,
+        output: [3, 2],
+        output_channels: 1,
+        kernel: [2, 2],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad_begin: [0, 0],
+        groups: 1,
+    };
+    let functions =
+        [Function::Tanh, Function::Exp, Function::Log, Function::GeluTanh, Function::Sqrt, Function::Rsqrt];
+    for input in each() {
+        if let Ok(softmax) = Softmax8::new(1.0, input) {
+            softmax.run(3, &ROWS, &mut [0i8; 6]);
+        }
+        if let Ok(softmax) = LogSoftmax8::new(input) {
+            softmax.run(3, &ROWS, &mut [0i8; 6]);
+        }
+        if let Ok(softmax) = Softmax16::new(1.0, input) {
+            softmax.run(5, &WIDE, &mut [0i16; 10]);
+        }
+        normalize_l2(input.zero_point, 3, &ROWS, &mut [0i8; 6]);
+        for output in each() {
+            let relu = Activation::Relu6;
+            let (mut narrow, mut wide) = ([0i8; 12], [0i16; 10]);
+            if let Ok(layer) = FullyConnected::new::<i8>([6, 6], input, &[0.3], 7, output, relu) {
+                layer.run(&X, &[1i8; 36], Some(&[i32::MAX; 6]), &mut narrow);
+            }
+            if let Ok(layer) = FullyConnected::of_wide_weights([5, 5], input, &[0.3], output, relu) {
+                layer.run(&WIDE, &[1i16; 25], Some(&[i64::MAX; 5]), &mut wide);
+            }
+            if let Ok(convolution) = Convolution::new::<i8>(geometry.clone(), input, &[0.3], 0, output, relu)
+            {
+                convolution.run(&X, &[-127i8; 8], Some(&[i32::MIN]), &mut narrow[..6]);
+                convolution.transposed(&X, &[-127i8; 8], Some(&[i32::MIN]), &mut narrow[..6]);
+            }
+            for operation in [
+                BinaryOperation::Add,
+                BinaryOperation::Subtract,
+                BinaryOperation::Multiply,
+                BinaryOperation::Divide,
+                BinaryOperation::SquaredDifference,
+            ] {
+                if let Ok(binary) = Binary::new::<i8>(operation, input, output, params(0.1, 3), relu, true) {
+                    binary.run((&X, &[12]), (&X, &[12]), &mut narrow);
+                }
+                if let Ok(binary) = Binary::new::<i16>(operation, input, params(0.1, 3), output, relu, true) {
+                    binary.run((&WIDE, &[10]), (&WIDE, &[10]), &mut wide);
+                }
+            }
+            for function in functions {
+                if let Ok(table) = Table8::<i8>::new(function, input, output) {
+                    let _ = table.run(&X, &mut narrow);
+                }
+                if let Ok(table) = Table16::new(function, input, output) {
+                    let _ = table.run(&WIDE, &mut wide);
+                }
+            }
+            if let Ok(clamp) = Clamp::new::<i8>([-1.0, 1.0], input, output) {
+                clamp.run(&X, &mut narrow);
+            }
+            if let Ok(leaky) = LeakyRelu::new(-0.3, input, output) {
+                leaky.run(&X, &mut narrow);
+            }
+            if let Ok(swish) = HardSwish::new(input, output) {
+                swish.run(&X, &mut narrow);
+            }
+            if let Ok(absolute) = Absolute::new(input, output) {
+                absolute.run(&X, &mut narrow);
+            }
+            if let Ok(requantize) = Requantize::new(input, output) {
+                requantize.run(&X, &mut narrow);
+            }
+            quantize(&[1e30, f32::NAN, 0.0], &[input], 1, &mut [0i8; 3]);
+            dequantize(&X, &[input], 1, &mut [0.0; 12]);
+            let axes = Axes { shape: vec![2, 3], reduced: vec![true, false] };
+            for sum in [Sum::mean(axes.clone(), input, output), Sum::new::<i8>(axes.clone(), input, output)] {
+                if let Ok(sum) = sum {
+                    sum.run(&ROWS, &mut narrow[..3]);
+                }
+            }
+            if let Ok(product) = Product::new(axes, input, output) {
+                product.run(&ROWS, &mut narrow[..3]);
+            }
+            if let Ok(sigmoid) = Sigmoid16::tanh(input, output) {
+                sigmoid.run(&WIDE, &mut wide);
+            }
+        }
+    }
 }

@@ -116,7 +116,7 @@ impl HardSwish {
             (i64::from(x) << amount).clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i32
         };
         apply(input, output, |x| {
-            let fine = i32::from(((x.widen() - self.input_zero_point) * 128) as i16);
+            let fine = i32::from(x.widen().wrapping_sub(self.input_zero_point).wrapping_mul(128) as i16);
             let scaled = high_mul::<16>(fine, self.output[0]);
             let mut gate = fine;
             if gate_shift > 0 {
@@ -133,7 +133,7 @@ impl HardSwish {
             let gate = (gate + (1 << 15)) >> 1;
             let product = gate * scaled / (1 << 15);
             let result = divide_by_power::<16>(product, -self.output[1]);
-            saturate(i32::from((result + self.output_zero_point) as i16))
+            saturate(i32::from(result.wrapping_add(self.output_zero_point) as i16))
         });
     }
 }
