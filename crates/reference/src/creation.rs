@@ -4,7 +4,7 @@ use calipers_ir::{Creation, DType, Tensor};
 
 use crate::Error;
 use crate::cells::Cells;
-use crate::inputs::{Inputs, MOST_ELEMENTS};
+use crate::inputs::{Inputs, MOST_ELEMENTS, MOST_STRINGS};
 use crate::numbers::Numbers;
 
 /// The operator's result.
@@ -87,6 +87,9 @@ fn constant(value: Option<&Tensor>, inputs: &Inputs<'_>) -> Result<Tensor, Error
     let shape = shape.map_err(|_| inputs.argument("extents of 0 or more", format!("{extents:?}")))?;
     let count = inputs.count(&shape)?;
     let cells = match value {
+        Some(value) if value.dtype() == DType::String && count > MOST_STRINGS => {
+            return Err(Error::TooLarge { op: String::from("ConstantOfShape"), shape, most: MOST_STRINGS });
+        }
         None => Cells::zeros(DType::F32, count),
         Some(value) if value.len() == 1 => Cells::of(value).gather(std::iter::repeat_n(0, count)),
         Some(value) => {

@@ -5,8 +5,11 @@ use calipers_ir::{DType, Op, Tensor};
 use crate::Error;
 use crate::numbers::Numbers;
 
-/// No result has more elements than this.
+/// No result has more elements than this, unless the inputs together have.
 pub(crate) const MOST_ELEMENTS: usize = 1 << 28;
+
+/// No result has more strings than this, unless the inputs together have.
+pub(crate) const MOST_STRINGS: usize = 1 << 22;
 
 /// The inputs of an operator; those past the smallest number may be absent.
 pub(crate) struct Inputs<'a> {
@@ -126,10 +129,15 @@ impl<'a> Inputs<'a> {
     /// The product of the extents, each counted as at least 1, unless it is too large.
     fn bounded(&self, shape: &[usize]) -> Result<usize, Error> {
         let product = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent.max(1)));
-        product.filter(|&product| product <= MOST_ELEMENTS).ok_or_else(|| Error::TooLarge {
+        let given = || self.tensors.iter().flatten();
+        let strings = given().any(|tensor| tensor.dtype() == DType::String);
+        let sized = given().filter(|tensor| !tensor.shape().contains(&0)).map(|tensor| tensor.len());
+        let most = sized.fold(0, usize::saturating_add);
+        let most = most.max(if strings { MOST_STRINGS } else { MOST_ELEMENTS });
+        product.filter(|&product| product <= most).ok_or_else(|| Error::TooLarge {
             op: self.op.name().to_owned(),
             shape: shape.to_vec(),
-            most: MOST_ELEMENTS,
+            most,
         })
     }
 
