@@ -4,6 +4,7 @@ use calipers_ir::{Recurrent, Tensor};
 
 mod activations;
 mod cells;
+mod tflite;
 
 use crate::Error;
 use crate::inputs::Inputs;
@@ -91,11 +92,10 @@ pub(crate) fn evaluate(
                 layout: *layout,
             },
         ),
-        Recurrent::TfliteLstm { .. } => {
-            return Err(inputs.unsupported(
-                "a layer on integer tensors, which the runtime's kernels define",
-                "RNN, GRU and LSTM",
-            ));
+        Recurrent::TfliteLstm { cell_clip, projection_clip, time_major, .. } => {
+            let limits =
+                tflite::Limits { cell: *cell_clip, projection: *projection_clip, time_major: *time_major };
+            return tflite::evaluate(&limits, inputs);
         }
     };
     run(kind, &attributes, inputs, outputs)

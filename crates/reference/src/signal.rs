@@ -144,7 +144,8 @@ fn fourier(numbers: &[Complex], turn: f64) -> Vec<Complex> {
     if count < 2 {
         return numbers.to_vec();
     }
-    let factor = (2..).take_while(|factor| factor * factor <= count).find(|factor| count % factor == 0);
+    let factor =
+        (2..).take_while(|factor| factor * factor <= count).find(|factor| count.is_multiple_of(*factor));
     let factor = factor.unwrap_or(count);
     let rest = count / factor;
     let parts: Vec<Vec<Complex>> = (0..factor)

@@ -136,7 +136,7 @@ fn no_arguments_make_an_operator_panic() {
     let (mut results, mut errors, mut panics) = (0, 0, Vec::new());
     for op in operators() {
         let (least, most) = op.input_arity();
-        for _ in 0..400 {
+        for _ in 0..4000 {
             let count = least + next(most.min(8) - least + 1);
             let first = next(tensors.len());
             // Often the same shape and type, as operators ask for.

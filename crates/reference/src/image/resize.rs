@@ -38,8 +38,10 @@ pub(crate) fn resize(attributes: &Resize<'_>, inputs: &Inputs<'_>) -> Result<Vec
     let tensor = inputs.tensor(0)?;
     let along = extents(attributes, inputs)?;
     let shape: Vec<usize> = along.iter().map(|along| along.out).collect();
-    inputs.count(&shape)?;
-    if tensor.is_empty() && !shape.contains(&0) {
+    if inputs.count(&shape)? == 0 {
+        return Ok(vec![inputs.result(tensor.dtype(), &shape, Numbers::F32(Vec::new()))?]);
+    }
+    if tensor.is_empty() {
         return Err(inputs.argument("an input with elements", format!("shape {:?}", tensor.shape())));
     }
     if attributes.mode == "nearest" {

@@ -137,7 +137,7 @@ impl Contraction {
             self.steps.iter().map(|steps| Walk::new(&self.summed, &steps[rank..], 0).collect()).collect();
         let terms: usize = self.summed.iter().product();
         let sum = |at: usize| {
-            (0..terms).fold(T::default(), |sum, term| match (&values[..], &inner[..], &starts[..]) {
+            (0..terms).fold(T::default(), |sum, term| match (values, &inner[..], &starts[..]) {
                 ([a, b], [inner_a, inner_b], [start_a, start_b]) => {
                     sum.plus_product(a[start_a[at] + inner_a[term]], b[start_b[at] + inner_b[term]])
                 }

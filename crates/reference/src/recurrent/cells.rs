@@ -118,9 +118,9 @@ impl Cell<'_> {
             };
             self.gates[row] = self.activate(1, sum);
         }
-        for unit in 0..hidden {
-            let (update, candidate) = (self.gates[unit], self.gates[2 * hidden + unit]);
-            state[unit] = (1.0 - update) * candidate + update * state[unit];
+        let (updates, candidates) = (&self.gates[..hidden], &self.gates[2 * hidden..]);
+        for ((state, update), candidate) in state.iter_mut().zip(updates).zip(candidates) {
+            *state = (1.0 - update) * candidate + update * *state;
         }
     }
 
