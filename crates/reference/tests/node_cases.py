@@ -276,6 +276,11 @@ def case_of(case: Any, data: Data) -> dict[str, Any]:
                 value["type"],
             )
             continue
+        if node.op_type.startswith("Reduce") and "axes" in attributes:
+            # Before operator set 18 they were an attribute.
+            axes = np.array(attributes.pop("axes")["ints"], np.int64)
+            constants[f"{node.output[0]}/axes"] = data.tensor(axes)
+            node.input.append(f"{node.output[0]}/axes")
         name = mapped(node, attributes, shapes, types)
         nodes.append(
             {
