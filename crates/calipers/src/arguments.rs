@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::data::DataCommand;
+use crate::inspect::InspectArguments;
+use crate::quantize::QuantizeArguments;
+
 /// Neural-network quantization, measured and done: PyTorch, TensorFlow and Calipers' own engine on the same model, the
 /// same initial weights and the same batches.
 #[derive(Debug, Parser)]
@@ -26,6 +30,20 @@ pub enum Command {
     /// Exit status: 0 when the study ran well, 1 when it ran but a gate or a cell failed, 2 when it could not run or
     /// was stopped.
     Study(StudyArguments),
+    /// Say what is in a model: layers, weights, scales, multiply-accumulates and where each byte is.
+    ///
+    /// Exit status: 0, or 2 when the file cannot be read.
+    Inspect(Box<InspectArguments>),
+    /// Quantize a float ONNX model, and check the result before it is written.
+    ///
+    /// Calibrates on samples, decides for each node and value, writes the model with its recipe, assignment and
+    /// calibration table beside it, loads what it wrote, runs it, and says what was gained, what it costs and what stayed
+    /// in float.
+    ///
+    /// Exit status: 0 when the model was written, 1 when it did not pass its check, 2 when it could not be made.
+    Quantize(Box<QuantizeArguments>),
+    /// List or download data sets.
+    Data(DataCommand),
     /// List, install or remove the Python environments of the frameworks.
     Env(EnvArguments),
     /// Answer requests of a study on standard input and output.

@@ -2,10 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod data;
 #[allow(dead_code)]
 mod data_arguments;
 mod environments;
+mod inspect;
+mod output;
 mod progress;
+mod quantize;
 mod study;
 
 use std::process::ExitCode;
@@ -23,6 +27,9 @@ type Message = String;
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Study(arguments) => study::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Quantize(arguments) => quantize::run(&arguments),
+        Command::Data(arguments) => data::run(&arguments),
         Command::Env(arguments) => environments::run(&arguments),
         Command::Worker => match calipers::study::serve_native() {
             Ok(()) => Ok(ExitCode::SUCCESS),
