@@ -32,12 +32,12 @@ fn map_open(file: &File) -> io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
-/// Writes a file under a temporary name in the same folder, then renames it: the name holds the old or the new
+/// Writes the pieces of a file under a temporary name in the same folder, then renames it: the name holds the old or the new
 /// content, never a part.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[Bytes]) -> io::Result<()> {
     let temporary = temporary_name(path)?;
     let written = OpenOptions::new().write(true).create_new(true).open(&temporary).and_then(|mut file| {
-        file.write_all(content)?;
+        content.iter().try_for_each(|piece| file.write_all(piece))?;
         file.sync_all()
     });
     let renamed = written.and_then(|()| fs::rename(&temporary, path));
@@ -62,14 +62,15 @@ fn temporary_name(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::{map, replace};
+    use bytes::Bytes;
 
     #[test]
     fn a_map_outlives_the_replacement_of_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model");
-        replace(&path, b"old").unwrap();
+        replace(&path, &[Bytes::from_static(b"old")]).unwrap();
         let old = map(&path).unwrap();
-        replace(&path, b"a longer one").unwrap();
+        replace(&path, &[Bytes::from_static(b"a longer one")]).unwrap();
         assert_eq!(old.as_ref(), b"old");
         assert_eq!(map(&path).unwrap().as_ref(), b"a longer one");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -78,10 +79,10 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_write_that_fails() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(replace(&folder.path().join("missing").join("model"), b"x").is_err());
+        assert!(replace(&folder.path().join("missing").join("model"), &[Bytes::from_static(b"x")]).is_err());
         let taken = folder.path().join("taken");
         std::fs::create_dir(&taken).unwrap();
-        assert!(replace(&taken, b"x").is_err());
+        assert!(replace(&taken, &[Bytes::from_static(b"x")]).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -89,7 +90,7 @@ mod tests {
     fn empty_files_and_folders_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("empty");
-        replace(&path, b"").unwrap();
+        replace(&path, &[Bytes::from_static(b"")]).unwrap();
         assert!(map(&path).unwrap().is_empty());
         assert_eq!(map(folder.path()).unwrap_err().to_string(), "it is not a regular file");
     }

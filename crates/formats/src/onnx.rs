@@ -21,7 +21,7 @@ mod write;
 
 pub use error::{ReadError, WriteError};
 pub use read::{parse, read};
-pub use write::{to_bytes, write};
+pub use write::{WriteOptions, to_bytes, write, write_with};
 
 /// The first operator set that is read.
 pub const OLDEST_OPSET: i64 = 7;

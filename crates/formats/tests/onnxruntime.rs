@@ -59,3 +59,44 @@ fn a_fused_activation_computes_what_a_node_of_its_own_does() {
     }
     check("a_fused_activation_computes_what_a_node_of_its_own_does", &pairs);
 }
+
+/// Cases that ONNX Runtime runs, read and written again, at least.
+const COMPARED: usize = 1000;
+
+#[test]
+#[ignore = "needs CALIPERS_ONNXRUNTIME_PYTHON"]
+fn cases_of_the_onnx_project_compute_the_same_when_written_again() {
+    let test = "cases_of_the_onnx_project_compute_the_same_when_written_again";
+    let Some(python) = std::env::var_os("CALIPERS_ONNXRUNTIME_PYTHON") else {
+        let _ = writeln!(std::io::stderr(), "left out: {test} (CALIPERS_ONNXRUNTIME_PYTHON is not set)");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (cases, written) = (folder.path().join("cases"), folder.path().join("written"));
+    std::fs::create_dir(&written).unwrap();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let dump = tests.join("../../runtime/tests/conformance/dump_cases.py");
+    let output = Command::new(&python).arg(dump).arg(&cases).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut failures = Vec::new();
+    for entry in std::fs::read_dir(&cases).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with("node.") || name.matches('.').count() != 2 || !cases.join(name.replace(".onnx", ".0.onnx")).exists() {
+            continue;
+        }
+        let Ok(model) = onnx::read(&path) else { continue };
+        if let Err(error) = onnx::write(&model, written.join(&name)) {
+            failures.push(format!("cannot write {name}: {error}"));
+        }
+    }
+    let output = Command::new(python).arg(tests.join("check_cases.py")).args([&cases, &written]).output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let counts = stdout.lines().last().unwrap_or_default().to_owned();
+    println!("{counts}");
+    failures.extend(stdout.lines().filter(|line| !line.starts_with("checked ")).map(str::to_owned));
+    assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
+    let compared: usize = counts.split(' ').nth(3).and_then(|count| count.parse().ok()).unwrap_or_default();
+    assert!(compared >= COMPARED, "{compared} cases are compared, expected {COMPARED} or more");
+}

@@ -1,7 +1,14 @@
 //! Models to files.
 
 mod graph;
+
 mod operator;
+mod opset;
+
+mod control;
+mod downgrade;
+
+mod external;
 
 use std::path::Path;
 
@@ -10,39 +17,86 @@ use prost::Message as _;
 
 use super::messages::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use super::types::ir_version_of;
-use super::{NEWEST_OPSET, OLDEST_OPSET, WriteError, keys};
+use super::{WriteError, keys};
 use crate::file;
 
 /// Protobuf readers refuse larger messages.
 const LARGEST_FILE: usize = i32::MAX as usize;
 
-/// Writes a model under a temporary name in the same folder, then renames it over `path`.
+/// How a model is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Constants of this many bytes or more go to a file of their own beside the model, called as the model's with
+    /// `.data` behind it. `None` does so only where the model's file would pass 2 GiB, for constants of 1 KiB or more.
+    pub external_from: Option<usize>,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        WriteOptions { external_from: None }
+    }
+}
+
+/// Writes a model under a temporary name in the same folder, then renames it over `path`; constants go to a file
+/// beside it where one file cannot hold them, as with [`write_with`].
 ///
-/// The file uses the model's own operator set, or the first later one that has what the graph uses. Fused activations
-/// become nodes of their own.
+/// The file uses the model's own operator set, or the first later one that has what the graph uses, and the forms that
+/// nodes have in that set. Fused activations become nodes of their own.
 ///
 /// # Errors
 /// What the graph has that ONNX cannot say, or what the operating system says.
 pub fn write(model: &Model, path: impl AsRef<Path>) -> Result<(), WriteError> {
-    let path = path.as_ref();
-    file::replace(path, &to_bytes(model)?)
-        .map_err(|source| WriteError::Create { path: path.to_owned(), source })
+    write_with(model, path, WriteOptions::default())
 }
 
-/// The bytes that [`write()`] writes.
+/// The same with options.
+///
+/// # Errors
+/// As of [`write()`].
+pub fn write_with(model: &Model, path: impl AsRef<Path>, options: WriteOptions) -> Result<(), WriteError> {
+    let path = path.as_ref();
+    let mut proto = to_proto(model)?;
+    let create = |path: &Path, source| WriteError::Create { path: path.to_owned(), source };
+    let beside = match options.external_from {
+        Some(least) => Some(least),
+        None if proto.encoded_len() > LARGEST_FILE => Some(external::LEAST),
+        None => None,
+    };
+    let data = beside.map(|least| external::take_out(&mut proto, path, least)).transpose();
+    let data = data.map_err(|source| create(path, source))?.filter(|data| !data.parts.is_empty());
+    let bytes = encode(&proto)?;
+    let Some(data) = data else {
+        return file::replace(path, &[bytes.into()]).map_err(|source| create(path, source));
+    };
+    file::replace(&data.path, &data.parts).map_err(|source| create(&data.path, source))?;
+    file::replace(path, &[bytes.into()]).map_err(|source| create(path, source))
+}
+
+/// The bytes that [`write()`] writes to a file that holds its constants.
 ///
 /// # Errors
 /// What the graph has that ONNX cannot say, or that the model takes more than 2 GiB.
 pub fn to_bytes(model: &Model) -> Result<Vec<u8>, WriteError> {
-    let refuse = |reason: String| Err(WriteError::Model { reason });
-    if let Some(name) = model.subgraphs.keys().next() {
-        return refuse(format!("it has the subgraph `{name}`; subgraphs are not supported"));
+    encode(&to_proto(model)?)
+}
+
+fn encode(proto: &ModelProto) -> Result<Vec<u8>, WriteError> {
+    let size = proto.encoded_len();
+    if size > LARGEST_FILE {
+        let reason = format!("it takes {size} bytes; one file holds at most {LARGEST_FILE}");
+        return Err(WriteError::Model { reason });
     }
-    let opset = opset(model)?;
+    Ok(proto.encode_to_vec())
+}
+
+fn to_proto(model: &Model) -> Result<ModelProto, WriteError> {
+    let refuse = |reason: String| Err(WriteError::Model { reason });
+    let opset = opset::of(model)?;
     let mut imports = vec![OperatorSetIdProto { domain: String::new(), version: opset }];
     let others = model.opsets.iter().filter(|(domain, _)| !domain.is_empty());
     imports.extend(others.map(|(domain, &version)| OperatorSetIdProto { domain: domain.clone(), version }));
-    let missing = model.graph.nodes().iter().find_map(|node| match &node.op {
+    let nodes = || graphs(model).flat_map(Graph::nodes);
+    let missing = nodes().find_map(|node| match &node.op {
         Op::Opaque(opaque) if !opaque.domain.is_empty() && !model.opsets.contains_key(&opaque.domain) => {
             Some(&opaque.domain)
         }
@@ -65,7 +119,7 @@ pub fn to_bytes(model: &Model) -> Result<Vec<u8>, WriteError> {
         },
     };
     let fields = [keys::DOC_STRING, keys::DOMAIN, keys::GRAPH_DOC_STRING, keys::MODEL_VERSION];
-    let mut graph = graph::graph(&model.graph)?;
+    let (mut graph, _) = graph::graph(&graph::File { model, opset }, &model.graph, graph::Around::default())?;
     graph.doc_string = text(keys::GRAPH_DOC_STRING);
     let mut metadata_props = Vec::new();
     for (key, value) in model.metadata.iter().filter(|(key, _)| !fields.contains(&key.as_str())) {
@@ -74,8 +128,8 @@ pub fn to_bytes(model: &Model) -> Result<Vec<u8>, WriteError> {
             None => metadata_props.push(entry(key, value)),
         }
     }
-    let proto = ModelProto {
-        ir_version: ir_version(&model.graph, opset),
+    Ok(ModelProto {
+        ir_version: graphs(model).map(|graph| ir_version(graph, opset)).max().unwrap_or_default(),
         opset_import: imports,
         producer_name: model.producer.0.clone(),
         producer_version: model.producer.1.clone(),
@@ -85,50 +139,16 @@ pub fn to_bytes(model: &Model) -> Result<Vec<u8>, WriteError> {
         graph: Some(graph),
         metadata_props,
         ..Default::default()
-    };
-    let size = proto.encoded_len();
-    if size > LARGEST_FILE {
-        return refuse(format!("it takes {size} bytes; one file holds at most {LARGEST_FILE}"));
-    }
-    Ok(proto.encode_to_vec())
+    })
+}
+
+/// The main graph and those that nodes run.
+fn graphs(model: &Model) -> impl Iterator<Item = &Graph> {
+    std::iter::once(&model.graph).chain(model.subgraphs.values())
 }
 
 fn entry(key: &str, value: &str) -> StringStringEntryProto {
     StringStringEntryProto { key: key.to_owned(), value: value.to_owned() }
-}
-
-/// The model's own version of the default operator set, or the first later one that has all that the graph uses.
-fn opset(model: &Model) -> Result<i64, WriteError> {
-    let own = model.opsets.get("").copied().unwrap_or(Model::DEFAULT_OPSET);
-    if own > NEWEST_OPSET {
-        let reason = format!("operator set {own} is not written; the last one is {NEWEST_OPSET}");
-        return Err(WriteError::Model { reason });
-    }
-    let graph = &model.graph;
-    let (needed, node) = graph
-        .nodes()
-        .iter()
-        .map(|node| (operator::first_opset(graph, node), Some(node)))
-        .max_by_key(|(opset, _)| *opset)
-        .unwrap_or((OLDEST_OPSET, None));
-    if needed <= own {
-        return Ok(own);
-    }
-    // A kept operator may mean something else in a later set.
-    let kept =
-        graph.nodes().iter().find(|node| matches!(&node.op, Op::Opaque(opaque) if opaque.domain.is_empty()));
-    match (kept, node) {
-        (Some(kept), Some(node)) => Err(WriteError::Node {
-            node: node.name.clone(),
-            op: node.op.name().to_owned(),
-            reason: format!(
-                "it needs operator set {needed}, the model has {own}, and node `{}` ({}) is kept as read in that set; \
-                 convert the original model with onnx.version_converter.convert_version(model, {needed})",
-                kept.name, kept.op
-            ),
-        }),
-        _ => Ok(needed),
-    }
 }
 
 /// The first version of the file format that has an operator set and all storage types of a graph.

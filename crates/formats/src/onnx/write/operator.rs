@@ -1,24 +1,44 @@
-//! Operators to attributes of the default operator set, and the first version of it that has them.
+//! Operators to attributes of the newest form of the default operator set.
 
-use calipers_ir::{Attribute, DType, Graph, Layout, Node, Op, Pool, PoolKind, Window};
+use calipers_ir::{
+    Attribute, DType, Graph, Indexing, Layout, Node, Normalize, Op, Pool, PoolKind, Scanning, Select, Window,
+};
 
-use super::super::OLDEST_OPSET;
 use super::super::attributes::to_proto;
 use super::super::messages::AttributeProto;
 use super::super::types::code_of;
+use super::super::versions;
+
+/// The name of an operator in ONNX, or why it has none.
+pub(super) fn op_type(op: &Op) -> Result<&str, String> {
+    match op {
+        Op::Select(Select::Limit) => Ok("Clip"),
+        Op::Opaque(opaque) => Ok(&opaque.op_type),
+        op => match versions::first_version(op.name()) {
+            Some(_) => Ok(op.name()),
+            None => Err(String::from("ONNX has no such operator; it is one of TFLite")),
+        },
+    }
+}
 
 /// The attributes of a node, or why ONNX cannot say them.
 pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProto>, String> {
     let mut out = Writer(Vec::new());
     match &node.op {
-        Op::Conv(conv) => {
+        Op::Conv(conv) | Op::ConvInteger(conv) => {
             nchw(conv.layout)?;
-            let weight = node.input(1).and_then(|id| graph.value(id).ty.known_shape());
-            if let Some(weight) = weight {
-                out.sizes("kernel_shape", weight.get(2..).unwrap_or_default());
-            }
+            out.kernel(graph, node);
             out.window(&conv.window);
             out.int("group", conv.groups as i64);
+        }
+        Op::ConvTranspose(conv) => {
+            nchw(conv.layout)?;
+            out.kernel(graph, node);
+            out.window(&conv.window);
+            out.int("group", conv.groups as i64);
+            if conv.output_padding.iter().any(|&padding| padding != 0) {
+                out.sizes("output_padding", &conv.output_padding);
+            }
         }
         Op::Gemm(gemm) => {
             out.float("alpha", gemm.alpha);
@@ -26,11 +46,22 @@ pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProt
             out.int("transA", gemm.transpose_a.into());
             out.int("transB", gemm.transpose_b.into());
         }
-        Op::MatMul | Op::Reshape => {}
-        Op::Unary(_)
-        | Op::Binary(..)
-        | Op::ConvTranspose(_)
-        | Op::ConvInteger(_)
+        Op::MatMul | Op::Reshape | Op::DynamicQuantizeLinear => {}
+        Op::Scanning(Scanning::Softmax { beta, .. }) if *beta != 1.0 => {
+            return Err(format!(
+                "ONNX has no factor of the input, which is {beta}; multiply the input by it"
+            ));
+        }
+        Op::Scanning(
+            Scanning::Softmax { axis, .. }
+            | Scanning::LogSoftmax { axis, .. }
+            | Scanning::Hardmax { axis, .. },
+        ) => out.int("axis", *axis),
+        Op::Indexing(Indexing::Gather { batch_dims, .. }) if *batch_dims != 0 => {
+            return Err(format!("ONNX has no `batch_dims` for it, which is {batch_dims}"));
+        }
+        Op::Binary(..)
+        | Op::Unary(_)
         | Op::Product(_)
         | Op::Variadic(_)
         | Op::Select(_)
@@ -42,13 +73,9 @@ pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProt
         | Op::Creation(_)
         | Op::Image(_)
         | Op::Signal(_)
-        | Op::Recurrent(_)
-        | Op::Control(_)
-        | Op::DynamicQuantizeLinear => {
-            for (name, attribute) in node.op.attributes() {
-                out.set(&name, &attribute);
-            }
-        }
+        | Op::Recurrent(_) => out.family(&node.op),
+        // Their graphs are written by the one who knows the names around them.
+        Op::Control(_) => {}
         Op::Clip(_) => {
             let dtype = node.input(0).map(|id| graph.value(id).ty.dtype);
             if dtype != Some(DType::F32) {
@@ -59,8 +86,11 @@ pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProt
             nchw(pool.layout)?;
             out.sizes("kernel_shape", &pool.kernel);
             out.pool_window(pool);
-            out.int("ceil_mode", pool.ceil.into());
+            if pool.ceil {
+                out.int("ceil_mode", 1);
+            }
             match pool.kind {
+                PoolKind::Max if pool.column_major => out.int("storage_order", 1),
                 PoolKind::Max => {}
                 PoolKind::Average { count_include_pad } => {
                     out.int("count_include_pad", count_include_pad.into());
@@ -68,7 +98,12 @@ pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProt
                 PoolKind::Lp { p } => out.int("p", p as i64),
             }
         }
-        Op::GlobalPool(_, layout) => nchw(*layout)?,
+        Op::GlobalPool(kind, layout) => {
+            nchw(*layout)?;
+            if let PoolKind::Lp { p } = kind {
+                out.int("p", *p as i64);
+            }
+        }
         Op::BatchNormalization(norm) => {
             nchw(norm.layout)?;
             out.float("epsilon", norm.epsilon);
@@ -77,7 +112,9 @@ pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProt
         Op::Flatten { axis } => out.int("axis", *axis),
         Op::Transpose { permutation } => out.sizes("perm", permutation),
         Op::QuantizeLinear(quantize) => {
-            out.int("axis", quantize.axis);
+            if !per_tensor(graph, node) {
+                out.int("axis", quantize.axis);
+            }
             if quantize.block_size != 0 {
                 out.int("block_size", quantize.block_size as i64);
             }
@@ -89,7 +126,9 @@ pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProt
             }
         }
         Op::DequantizeLinear(dequantize) => {
-            out.int("axis", dequantize.axis);
+            if !per_tensor(graph, node) {
+                out.int("axis", dequantize.axis);
+            }
             if dequantize.block_size != 0 {
                 out.int("block_size", dequantize.block_size as i64);
             }
@@ -101,75 +140,36 @@ pub(super) fn attributes(graph: &Graph, node: &Node) -> Result<Vec<AttributeProt
     Ok(out.0)
 }
 
-/// The first operator set in which a node can be said.
-pub(super) fn first_opset(graph: &Graph, node: &Node) -> i64 {
-    let types = node.inputs.iter().flatten().chain(&node.outputs).map(|&id| graph.value(id).ty.dtype);
-    match &node.op {
-        Op::QuantizeLinear(quantize) => {
-            let stated = node.input(2).is_none() && quantize.dtype != DType::U8;
-            let of_attributes = match (quantize.block_size != 0 || stated, quantize.saturate) {
-                (true, _) => 21,
-                (false, false) => 19,
-                (false, true) => OLDEST_OPSET,
-            };
-            types.map(quantized_since).fold(of_attributes, i64::max)
-        }
-        Op::DequantizeLinear(dequantize) => {
-            let of_attributes = if dequantize.block_size != 0 { 21 } else { OLDEST_OPSET };
-            types.map(quantized_since).fold(of_attributes, i64::max)
-        }
-        Op::Pool(Pool { kind: PoolKind::Average { .. }, window, .. }) if dilated(window) => 19,
-        Op::Conv(_)
-        | Op::Gemm(_)
-        | Op::MatMul
-        | Op::Unary(_)
-        | Op::Binary(..)
-        | Op::Clip(_)
-        | Op::Pool(_)
-        | Op::GlobalPool(..)
-        | Op::BatchNormalization(_)
-        | Op::Reshape
-        | Op::Flatten { .. }
-        | Op::Transpose { .. }
-        | Op::ConvTranspose(_)
-        | Op::ConvInteger(_)
-        | Op::Product(_)
-        | Op::Variadic(_)
-        | Op::Select(_)
-        | Op::Normalize(_)
-        | Op::Reduce(_)
-        | Op::Scanning(_)
-        | Op::Movement(_)
-        | Op::Indexing(_)
-        | Op::Creation(_)
-        | Op::Image(_)
-        | Op::Signal(_)
-        | Op::Recurrent(_)
-        | Op::Control(_)
-        | Op::DynamicQuantizeLinear
-        | Op::Opaque(_) => OLDEST_OPSET,
+/// Whether the scale of a quantization is a scalar, so that its axis has no meaning and need not be said.
+pub(super) fn per_tensor(graph: &Graph, node: &Node) -> bool {
+    let axis = match &node.op {
+        Op::QuantizeLinear(quantize) => quantize.axis,
+        Op::DequantizeLinear(dequantize) => dequantize.axis,
+        _ => return true,
+    };
+    axis == 1 && node.input(1).is_some_and(|scale| graph.value(scale).ty.rank() == Some(0))
+}
+
+/// Attributes that ONNX has no default for, and the representation has.
+fn required(op: &Op) -> &'static [(&'static str, Required)] {
+    match op.name() {
+        "Concat" => &[("axis", Required::Int(0))],
+        "DepthToSpace" | "SpaceToDepth" => &[("blocksize", Required::Int(1))],
+        "BitShift" => &[("direction", Required::Text("LEFT"))],
+        "GroupNormalization" => &[("num_groups", Required::Int(1))],
+        "LRN" => &[("size", Required::Int(1))],
+        "Einsum" => &[("equation", Required::Text(""))],
+        "Cast" | "BitCast" => &[("to", Required::Int(1))],
+        "MaxRoiPool" => &[("pooled_shape", Required::Ints)],
+        "MaxUnpool" => &[("kernel_shape", Required::Ints)],
+        _ => &[],
     }
 }
 
-/// The first operator set whose Quantize and Dequantize know a storage type.
-fn quantized_since(dtype: DType) -> i64 {
-    match dtype {
-        DType::F16
-        | DType::BF16
-        | DType::F8E4M3Fn
-        | DType::F8E4M3FnUz
-        | DType::F8E5M2
-        | DType::F8E5M2FnUz => 19,
-        DType::I4 | DType::U4 | DType::I16 | DType::U16 => 21,
-        DType::F4E2M1 => 23,
-        DType::F8E8M0 => 24,
-        DType::I2 | DType::U2 => 25,
-        _ => OLDEST_OPSET,
-    }
-}
-
-fn dilated(window: &Window) -> bool {
-    window.dilations.iter().any(|&dilation| dilation != 1)
+enum Required {
+    Int(i64),
+    Text(&'static str),
+    Ints,
 }
 
 fn nchw(layout: Layout) -> Result<(), String> {
@@ -201,16 +201,51 @@ impl Writer {
         self.set(name, &Attribute::Ints(values.iter().map(|&value| value as i64).collect()));
     }
 
+    /// The attributes of an operator whose names are those of ONNX.
+    fn family(&mut self, op: &Op) {
+        let mut attributes = op.attributes();
+        // A fused activation becomes a node of its own.
+        if matches!(op, Op::Binary(..)) {
+            for name in ["activation", "min", "max"] {
+                attributes.shift_remove(name);
+            }
+        }
+        if matches!(op, Op::Normalize(Normalize::Group { .. })) {
+            attributes.shift_remove("scale_per_group");
+        }
+        for (name, value) in required(op) {
+            attributes.entry((*name).to_owned()).or_insert_with(|| match value {
+                Required::Int(value) => Attribute::Int(*value),
+                Required::Text(value) => Attribute::String(value.as_bytes().to_vec()),
+                Required::Ints => Attribute::Ints(Vec::new()),
+            });
+        }
+        for (name, attribute) in attributes {
+            match attribute {
+                Attribute::Type(dtype) => self.int(&name, code_of(dtype).into()),
+                attribute => self.set(&name, &attribute),
+            }
+        }
+    }
+
+    /// The extents of a convolution's kernel, where the weight tells them.
+    fn kernel(&mut self, graph: &Graph, node: &Node) {
+        let weight = node.input(1).and_then(|id| graph.value(id).ty.known_shape());
+        if let Some(weight) = weight {
+            self.sizes("kernel_shape", weight.get(2..).unwrap_or_default());
+        }
+    }
+
     fn window(&mut self, window: &Window) {
         self.sizes("strides", &window.strides);
         self.sizes("dilations", &window.dilations);
         self.sizes("pads", &[window.pads_begin.as_slice(), &window.pads_end].concat());
     }
 
-    /// As [`Writer::window`]; dilations that do nothing are left out, since older average pooling has none.
+    /// As [`Writer::window`]; dilations that do nothing are left out, since older pooling has none.
     fn pool_window(&mut self, pool: &Pool) {
         self.sizes("strides", &pool.window.strides);
-        if dilated(&pool.window) {
+        if super::opset::dilated(&pool.window) {
             self.sizes("dilations", &pool.window.dilations);
         }
         self.sizes("pads", &[pool.window.pads_begin.as_slice(), &pool.window.pads_end].concat());
