@@ -266,3 +266,48 @@ fn relative_error(real: &[f32], other: &[f32]) -> f64 {
     }
     if error == 0.0 { 0.0 } else { error / power.max(f64::MIN_POSITIVE) }
 }
+
+#[cfg(test)]
+mod tests {
+    use calipers_ir::{DType, Dim, Graph, GraphEditor, Op, Tensor, TensorType};
+
+    use crate::{CalibrationOptions, Candidate, ObserverKind, Recipe, calibrate};
+
+    const WIDTH: usize = 4000;
+
+    /// `x -> MatMul(w)`, where the last number of every row is a hundred times larger than the others.
+    fn graph(last_weight: f32) -> Graph {
+        let mut editor = GraphEditor::new("outlier");
+        let ty = TensorType::new(DType::F32, [Dim::symbolic("N"), Dim::Known(WIDTH)]);
+        let x = editor.add_input("x", ty).unwrap();
+        let mut weights: Vec<f32> = (0..WIDTH).map(|index| ((index * 7) % 11) as f32 / 5.0 - 1.0).collect();
+        weights[WIDTH - 1] = last_weight;
+        let w = editor.add_constant("w", Tensor::from_vec([WIDTH, 1], weights).unwrap()).unwrap();
+        let y = editor.add("y", Op::MatMul, &[x, w]).unwrap();
+        editor.add_output(y);
+        editor.build().unwrap()
+    }
+
+    fn winner(graph: &Graph) -> Candidate {
+        let batches = (0..3).map(|batch| {
+            let mut row: Vec<f32> =
+                (0..WIDTH).map(|index| ((index * 37 + batch * 11) % 101) as f32 / 50.0 - 1.0).collect();
+            row[WIDTH - 1] = 100.0;
+            vec![(String::from("x"), Tensor::from_vec([1, WIDTH], row).unwrap())]
+        });
+        let options = CalibrationOptions::default();
+        let table = calibrate(graph, batches, &Recipe::default(), &options, |_| {}).unwrap();
+        let x = &table.values["x"];
+        assert_eq!(x.kind, ObserverKind::Auto);
+        assert!(x.candidates.len() > 1, "{:?}", x.candidates);
+        x.winner().unwrap().clone()
+    }
+
+    #[test]
+    fn an_outlier_counts_for_what_its_readers_make_of_it() {
+        let ignored = winner(&graph(0.0));
+        assert!(ignored.range.max < 10.0, "{ignored:?}");
+        let read = winner(&graph(1.0));
+        assert!(read.range.max > 90.0, "{read:?}");
+    }
+}

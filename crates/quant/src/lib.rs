@@ -48,5 +48,5 @@ pub use recipe::{Decider, Recipe, Rule, Treatment};
 pub use scheme::{
     ActivationScheme, ActivationType, Granularity, Scheme, WeightRange, WeightScheme, WeightType,
 };
-pub use summary::{FloatNode, Summary};
+pub use summary::{FloatNode, Summary, multiply_accumulates};
 pub use table::CalibrationTable;

@@ -119,6 +119,11 @@ fn named(pattern: &str, graph: &Graph, node: &Node) -> bool {
 }
 
 impl Recipe {
+    /// Whether some treatment needs data.
+    pub fn needs_data(&self) -> bool {
+        self.rules.iter().map(|rule| &rule.treatment).chain([&self.default]).any(Treatment::needs_data)
+    }
+
     /// The same recipe with one kind of observer for all static treatments.
     pub fn with_observer(mut self, observer: ObserverKind) -> Recipe {
         let rules = self.rules.iter_mut().map(|rule| &mut rule.treatment);

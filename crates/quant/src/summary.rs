@@ -16,8 +16,10 @@ pub struct Summary {
     pub dynamic: usize,
     /// Nodes that compute in float with weights stored as integers, in topological order.
     pub weight_only: Vec<FloatNode>,
-    /// Nodes that are not quantized, in topological order.
+    /// Nodes on real numbers that are not quantized, in topological order.
     pub float: Vec<FloatNode>,
+    /// Nodes that read and make no real numbers: shapes, indices, conditions.
+    pub other: usize,
     /// Elements of f32 constants that become integers.
     pub quantized_weights: usize,
     /// Elements of all f32 constants.
@@ -67,6 +69,7 @@ impl QuantAssignment {
             let macs = multiply_accumulates(graph, node);
             summary.macs += macs;
             match &assigned.placement {
+                Placement::Float { .. } if !is_real(graph, node) => summary.other += 1,
                 Placement::Float { reason } => summary.float.push(in_float(reason)),
                 Placement::WeightOnly { reason, .. } => {
                     let reason = reason.as_deref().unwrap_or("the recipe quantizes weights alone");
@@ -93,8 +96,29 @@ impl QuantAssignment {
     }
 }
 
+/// Whether a node reads or makes real numbers.
+fn is_real(graph: &Graph, node: &Node) -> bool {
+    node.inputs.iter().flatten().chain(&node.outputs).any(|&id| {
+        matches!(
+            graph.value(id).ty.dtype,
+            DType::F32
+                | DType::F64
+                | DType::F16
+                | DType::BF16
+                | DType::F8E4M3Fn
+                | DType::F8E4M3FnUz
+                | DType::F8E5M2
+                | DType::F8E5M2FnUz
+                | DType::F8E8M0
+                | DType::F4E2M1
+                | DType::Complex64
+                | DType::Complex128
+        )
+    })
+}
+
 /// Products that a node adds up; extents that are not known count as 1.
-fn multiply_accumulates(graph: &Graph, node: &Node) -> u64 {
+pub fn multiply_accumulates(graph: &Graph, node: &Node) -> u64 {
     let shape = |id: Option<ValueId>| -> Vec<u64> {
         let dims = id.and_then(|id| graph.value(id).ty.shape.clone()).unwrap_or_default();
         dims.iter().map(|dim| dim.known().unwrap_or(1) as u64).collect()

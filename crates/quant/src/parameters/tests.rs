@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::{IntegerType, Parameters};
-use crate::{ActivationScheme, ActivationType, Observer, ObserverKind, QuantError, Range, WeightScheme};
+use crate::{
+    ActivationScheme, ActivationType, Granularity, Observer, ObserverKind, QuantError, Range, WeightRange,
+    WeightScheme, WeightType,
+};
 
 /// The parameters of an i8 weight.
 fn of_weight(name: &str, weight: &Tensor, axis: Option<usize>) -> Result<Parameters, QuantError> {
@@ -186,6 +189,52 @@ fn a_large_bias_widens_its_weight() {
     let none = Tensor::from_vec([1], vec![0f32]).unwrap();
     let error = Parameters::of_bias("n", "b", &none, 1e10, &mut parameters).unwrap_err();
     assert!(matches!(error, QuantError::BiasScale { .. }), "{error}");
+}
+
+#[test]
+fn four_bits_lie_low_nibble_first_and_blocks_have_scales_of_their_own() {
+    let scheme = WeightScheme { range: WeightRange::Max, ..WeightScheme::four_bits() };
+    // Two rows of five in blocks of two: 7, 3.5 | 14, -14 | 0 and 0.7, -0.7 | 0, 0 | 21.
+    let data = vec![7.0f32, 3.5, 14.0, -14.0, 0.0, 0.7, -0.7, 0.0, 0.0, 21.0];
+    let weight = Tensor::from_vec([2, 5], data).unwrap();
+    let parameters = Parameters::of_weight("w", &weight, &scheme, Some(1), Some(2)).unwrap();
+    // Blocks of zeros take the largest scale.
+    assert_eq!(parameters.scale, [1.0, 2.0, 3.0, 0.7 / 7.0, 3.0, 3.0]);
+    let quantized = parameters.quantize("w", &weight).unwrap();
+    assert_eq!((quantized.dtype(), quantized.shape()), (calipers_ir::DType::I4, [2, 5].as_slice()));
+    // 7 4 | 7 -7 | 0 | 7 -7 | 0 0 | 7, two to a byte.
+    assert_eq!(&quantized.bytes()[..], [0x47, 0x97, 0x70, 0x09, 0x70]);
+    assert_eq!(parameters.scale_tensor(&[2, 5]).unwrap().shape(), [2, 3]);
+    let back = parameters.fake_quantize("w", &weight).unwrap();
+    assert_eq!(back.as_f32().unwrap()[..5], [7.0, 4.0, 14.0, -14.0, 0.0]);
+}
+
+#[test]
+fn asymmetric_weights_cover_their_range() {
+    let weight = Tensor::from_vec([2, 2], vec![-1.0f32, 2.0, 0.0, 15.0]).unwrap();
+    for (dtype, zero_point) in [(WeightType::U4, vec![5, 0]), (WeightType::I4, vec![-3, -8])] {
+        let scheme = WeightScheme { dtype, symmetric: false, ..WeightScheme::default() };
+        let parameters = Parameters::of_weight("w", &weight, &scheme, Some(0), None).unwrap();
+        assert_eq!((&parameters.scale[..], &parameters.zero_point), ([0.2f32, 1.0].as_slice(), &zero_point));
+        let back = parameters.fake_quantize("w", &weight).unwrap();
+        assert_eq!(back.as_f32().unwrap()[..], [-1.0, 2.0, 0.0, 15.0]);
+    }
+}
+
+#[test]
+fn the_least_squared_error_shrinks_the_range_of_weights() {
+    // One number stands out: with the whole range, the others round to zero.
+    let mut data = vec![0.06f32; 63];
+    data.push(1.0);
+    let weight = Tensor::from_vec([64], data.clone()).unwrap();
+    let error = |range| {
+        let scheme = WeightScheme { range, granularity: Granularity::PerTensor, ..WeightScheme::four_bits() };
+        let parameters = Parameters::of_weight("w", &weight, &scheme, None, None).unwrap();
+        let back = parameters.fake_quantize("w", &weight).unwrap();
+        let real = back.as_f32().unwrap().into_owned();
+        data.iter().zip(real).map(|(a, b)| (a - b) * (a - b)).sum::<f32>()
+    };
+    assert!(error(WeightRange::Mse) < error(WeightRange::Max));
 }
 
 fn any_range() -> impl Strategy<Value = Range> {
