@@ -9,6 +9,18 @@ mod error;
 mod open;
 mod feed;
 
+mod distribution;
+mod names;
+mod structure;
+
+pub mod number;
+pub mod table;
+
+pub mod describe;
+
+pub use distribution::{BINS, Distribution, numbers};
 pub use error::InspectError;
 pub use feed::{DataSettings, model_inputs, named_tensors, tensor_of};
+pub use names::{bare_name, shortened};
 pub use open::{Format, OpenedModel, open};
+pub use structure::Role;
