@@ -122,7 +122,9 @@ pub(crate) fn decide(graph: &Graph, recipe: &Recipe) -> Result<Structure, QuantE
         drafts.push(draft(graph, node, treatment, decider));
     }
     let readers = readers(graph);
+    leave_after_float(graph, &mut drafts);
     leave_before_float(graph, &readers, &mut drafts);
+    leave_after_float(graph, &mut drafts);
     for index in islands(graph, &readers, &drafts) {
         let reason = "neither what feeds it nor what reads it is quantized, so nothing is gained";
         drafts[index].decision = Decision::Float { reason: String::from(reason) };
@@ -286,6 +288,29 @@ fn read_in_float(
         && readers
             .iter()
             .all(|&reader| !drafts[reader].decision.reads_integers(&graph.nodes()[reader], value))
+}
+
+/// Leaves in float the elementwise operators that read as much as they make from operators that compute in float by
+/// their nature: the rest of a GELU that was exported in parts, sums of embeddings. A small factor, such as the gate of
+/// channels, is quantized instead.
+fn leave_after_float(graph: &Graph, drafts: &mut [Draft]) {
+    for (id, node) in graph.node_ids() {
+        let Decision::Static { activations, .. } = &drafts[id.index()].decision else { continue };
+        if !matches!(node.op, Op::Binary(..) | Op::Unary(_) | Op::Clip(_)) || !drafts[id.index()].light {
+            continue;
+        }
+        let shape = |id: ValueId| graph.value(id).ty.shape.as_ref();
+        let whole = |input: ValueId| {
+            node.outputs.first().is_none_or(|&output| shape(input).is_none() || shape(input) == shape(output))
+        };
+        let mut inputs = activations.iter().filter_map(|&input| node.input(input));
+        let natural = |input: ValueId| graph.producer(input).is_some_and(|made| drafts[made.index()].natural);
+        if inputs.any(|input| natural(input) && whole(input)) {
+            let reason = "float operators make what it reads, so integers would gain nothing";
+            drafts[id.index()].decision = Decision::Float { reason: String::from(reason) };
+            drafts[id.index()].natural = true;
+        }
+    }
 }
 
 /// Leaves in float what is cheap to compute and read only by what computes in float by its nature: the sums of a

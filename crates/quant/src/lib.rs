@@ -1,4 +1,5 @@
-//! Statistics to decision to QDQ graph: static post-training quantization with nothing to annotate.
+//! Statistics to decision to QDQ graph: post-training quantization with nothing to annotate, static, dynamic, or of
+//! weights alone.
 //!
 //! [`quantize`] does all of it: [`calibrate`] runs the float graph and fills a [`CalibrationTable`], [`assign`] decides,
 //! and [`insert_qdq`] edits. A [`Recipe`] steers all of them and is saved beside every output.

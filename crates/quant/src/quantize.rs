@@ -1,5 +1,7 @@
 //! All of static post-training quantization in one call.
 
+use std::borrow::Borrow;
+
 use calipers_ir::{Graph, Node, Op, Renames, Tensor};
 use calipers_passes::{Note, canonicalize};
 use calipers_runtime::evaluate;
@@ -31,23 +33,25 @@ pub struct Quantized {
 
 /// Quantizes a float graph: canonical form (BatchNorm and activations fused), calibration on the batches,
 /// decision, edit. `progress` is called after each calibration batch. The recipe's node names are those of the
-/// canonical form, which keeps the names of the nodes that it keeps.
+/// canonical form, which keeps the names of the nodes that it keeps. A graph that is given away is dropped before the
+/// calibration, so that weights that were folded are not in memory twice.
 ///
 /// # Errors
 /// No data; weights or values that are not finite; a graph that is quantized already or that does not run.
 pub fn quantize(
-    graph: &Graph,
+    graph: impl Borrow<Graph>,
     batches: impl IntoIterator<Item = Batch>,
     recipe: &Recipe,
     options: &CalibrationOptions,
     progress: impl FnMut(&CalibrationTable),
 ) -> Result<Quantized, QuantError> {
     // Before constants are folded into each other, so that the one that is broken is named.
-    check_parameters(graph)?;
+    check_parameters(graph.borrow())?;
     let compute = |node: &Node, inputs: &[Option<&Tensor>]| {
         evaluate(&node.name, &node.op, inputs, node.outputs.len()).ok()
     };
-    let canonical = canonicalize(graph, &compute)?;
+    let canonical = canonicalize(graph.borrow(), &compute)?;
+    drop(graph);
     let table = calibrate(&canonical.graph, batches, recipe, options, progress)?;
     let assignment = assign(&canonical.graph, &table, recipe)?;
     let quantized = insert_qdq(&canonical.graph, &assignment)?;

@@ -152,7 +152,7 @@ fn exported_networks_are_quantized_and_run_in_onnx_runtime() {
             let result = quantize(&model.graph, batches, &recipe, &options.with_threads(2), |_| {});
             let outcome = result.map_err(|error| error.to_string()).and_then(|result| {
                 let written = model.with_graph(result.graph.clone());
-                onnx::write(&written, &folder.path().join(format!("{name}.onnx")))
+                onnx::write(&written, folder.path().join(format!("{name}.onnx")))
                     .map_err(|error| error.to_string())?;
                 let real = run(&result.float, &subgraphs, &test)?;
                 let ours = run(&result.graph, &subgraphs, &test)?;

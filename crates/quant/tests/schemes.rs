@@ -134,7 +134,7 @@ fn encoder() -> Graph {
     };
     let normed = layer(&mut net, "norm1", x);
     let heads = net.integers("heads", &[0, 6, 2, 32]);
-    let mut head = |net: &mut Network, name: &str, permutation: &[usize]| {
+    let head = |net: &mut Network, name: &str, permutation: &[usize]| {
         let y = product(net, name, normed, [WIDTH, WIDTH]);
         let y = net.node(&format!("{name}.heads"), Op::Reshape, &[y, heads]);
         net.node(&format!("{name}.turned"), Op::Transpose { permutation: permutation.to_vec() }, &[y])
@@ -281,7 +281,7 @@ fn onnx_runtime_agrees_in_every_precision() {
         for (precision, recipe) in recipes() {
             let result = quantized(&graph, &recipe);
             let name = format!("{}.{precision}", graph.name());
-            onnx::write(&Model::new(result.graph.clone()), &folder.path().join(format!("{name}.onnx")))
+            onnx::write(&Model::new(result.graph.clone()), folder.path().join(format!("{name}.onnx")))
                 .unwrap();
             cases.push(serde_json::json!({"name": name, "inputs": inputs}));
             results.push((name, precision, result, test.clone()));

@@ -55,8 +55,9 @@ fn masks_and_what_is_no_f32_stay_in_float() {
       const %mask: f32[2] = [0.0, -1e9]
       const %half: f32[2] = [0.5, 0.25]
       node masked %a: f32[N, 2] = Add(%x, %mask)
-      node scaled %b: f32[N, 2] = Mul(%a, %half)
+      node scaled %b: f32[N, 2] = Mul(%x, %half)
       node best %c: i64[N, 1] = ArgMax(%b) {axis = 1}
+      output %a
       output %b
       output %c
     }"#;
@@ -64,7 +65,49 @@ fn masks_and_what_is_no_f32_stay_in_float() {
     assert!(placed[0].starts_with("masked f its constant `mask` reaches 1e9"), "{placed:?}");
     assert_eq!(placed[1], "scaled q");
     assert_eq!(placed[2], "best f it computes in i64, and only f32 is quantized");
-    assert_eq!(observed(graph), ["a", "b"]);
+    assert_eq!(observed(graph), ["x", "b"]);
+}
+
+#[test]
+fn a_gelu_in_parts_stays_in_float_and_a_gate_does_not() {
+    let graph = r#"graph g {
+      input %x: f32[N, 2, 4]
+      const %w: f32[4, 4] = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+      const %root: f32[1] = [1.4142135]
+      const %one: f32[1] = [1.0]
+      const %half: f32[1] = [0.5]
+      const %axes: i64[1] = [1]
+      node up %u: f32[N, 2, 4] = MatMul(%x, %w)
+      node divided %d: f32[N, 2, 4] = Div(%u, %root)
+      node erf %e: f32[N, 2, 4] = Erf(%d)
+      node plus %p: f32[N, 2, 4] = Add(%e, %one)
+      node times %t: f32[N, 2, 4] = Mul(%u, %p)
+      node halved %h: f32[N, 2, 4] = Mul(%t, %half)
+      node down %v: f32[N, 2, 4] = MatMul(%h, %w)
+      node mean %m: f32[N, 1, 4] = ReduceMean(%v, %axes)
+      node gate %g: f32[N, 1, 4] = HardSigmoid(%m)
+      node gated %y: f32[N, 2, 4] = Mul(%v, %g)
+      output %y
+    }"#;
+    let placed = placed(graph, &Recipe::default());
+    let starts: Vec<&str> =
+        placed.iter().map(|text| text.get(..text.find(' ').unwrap() + 2).unwrap()).collect();
+    assert_eq!(
+        starts,
+        [
+            "up q",
+            "divided f",
+            "erf f",
+            "plus f",
+            "times f",
+            "halved f",
+            "down q",
+            "mean f",
+            "gate f",
+            "gated q"
+        ]
+    );
+    assert_eq!(observed(graph), ["x", "h", "v", "g", "y"]);
 }
 
 #[test]
@@ -94,8 +137,8 @@ fn each_mode_takes_what_it_can() {
 
 #[test]
 fn exclusions_name_nodes_or_values_and_are_checked() {
-    let mut recipe = Recipe::default();
-    recipe.exclude = vec![String::from("p"), String::from("prod*"), String::from("nothing")];
+    let exclude = vec![String::from("p"), String::from("prod*"), String::from("nothing")];
+    let recipe = Recipe { exclude, ..Recipe::default() };
     let graph = text::parse(RESIDUAL_STREAM).unwrap();
     let structure = decide(&graph, &recipe).unwrap();
     assert!(

@@ -21,7 +21,7 @@ impl Insertion<'_> {
         let indices = self.source(indices, false);
         let gather = Op::Indexing(Indexing::Gather { axis: 0, batch_dims: 0 });
         let (quantized, mut scale, mut zero_point) = self.add_integers(table, id)?;
-        let mut take = |insertion: &mut Self, node: String, from: ValueId, output: String, ty: TensorType| {
+        let take = |insertion: &mut Self, node: String, from: ValueId, output: String, ty: TensorType| {
             let inputs = [Some(from), Some(indices)];
             Ok::<_, QuantError>(
                 insertion.editor.add_typed_node(node, gather.clone(), &inputs, vec![(output, ty)])?[0],
