@@ -471,12 +471,18 @@ fn reshape(context: &Context<'_>, x: &TensorType, target: &[i64]) -> Result<Tens
     Ok(TensorType::new(x.dtype, shape.into_iter().map(|dim| dim.unwrap_or_else(|| rest.clone()))))
 }
 
+/// Whether a shape has one element.
+fn single(shape: &[Dim]) -> bool {
+    shape.iter().all(|dim| *dim == Dim::Known(1))
+}
+
 /// Checks scale and zero point against the input: scalar, along an axis, or blocked.
 fn scales(context: &Context<'_>, x: &TensorType, quantize: &QuantizeLinear) -> Result<(), InferError> {
     let scale = context.float(1)?;
     if let Some(zero_point) = context.optional(2)
         && let (Some(a), Some(b)) = (&scale.shape, &zero_point.shape)
         && (a.len() != b.len() || !a.iter().zip(b).all(|(a, b)| a.compatible(b)))
+        && !(single(a) && single(b))
     {
         return context.error(format!("a zero point shaped as the scale {scale}"), format!("{zero_point}"));
     }

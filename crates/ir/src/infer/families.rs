@@ -227,6 +227,12 @@ fn movement(arguments: &Arguments<'_>, movement: &Movement) -> Types {
                 (Some(split), ..) => {
                     split.iter().map(|&part| Dim::Known(usize::try_from(part).unwrap_or(0))).collect()
                 }
+                // Computed extents: `num_outputs` only tells how many there are.
+                (None, parts, _) if context.optional(1).is_some() => {
+                    (0..parts.unwrap_or(1).clamp(1, 1 << 16))
+                        .map(|part| derived(format!("split({},{part})", shape[axis])))
+                        .collect()
+                }
                 (None, Some(parts), Some(extent)) if (1..=1 << 16).contains(parts) => {
                     let parts = *parts as usize;
                     let size = extent.div_ceil(parts);
