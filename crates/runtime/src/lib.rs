@@ -8,6 +8,8 @@ mod error;
 mod evaluate;
 mod shapes;
 
+mod tflite;
+
 mod kernel;
 mod lower;
 

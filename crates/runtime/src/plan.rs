@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use bytemuck::cast_slice;
-use calipers_ir::{DType, Op, Tensor, TensorType};
+use calipers_ir::{DType, Tensor, TensorType};
 use calipers_kernels::Execution;
 
 use crate::arena::{Memory, Slot, lay_out};
 use crate::error::Error;
-use crate::evaluate::evaluate;
 use crate::kernel::{Kernel, permute};
-use crate::lower::{Argument, Delivery, Lowered, Operand, PackCache, Place, Scope, Step, Work, lower};
+use crate::lower::{
+    Argument, Definition, Delivery, Lowered, Operand, PackCache, Place, Scope, Step, Work, lower,
+};
 
 /// What a step is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,16 +101,16 @@ impl Plan {
                 self.run_kernel(kernel, *operands, *output, execution, memory, inputs);
                 Ok(())
             }
-            Work::Reference { op, inputs: arguments, outputs } => {
-                self.run_reference(&step.info.node, op, arguments, outputs, memory, inputs)
+            Work::Tensors { definition, inputs: arguments, outputs } => {
+                self.run_on_tensors(&step.info.node, definition, arguments, outputs, memory, inputs)
             }
         }
     }
 
-    fn run_reference(
+    fn run_on_tensors(
         &self,
         node: &str,
-        op: &Op,
+        definition: &Definition,
         arguments: &[Option<Argument>],
         outputs: &[Place],
         memory: &mut Memory,
@@ -130,7 +131,7 @@ impl Plan {
             })
             .collect();
         let borrowed: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
-        let results = evaluate(node, op, &borrowed, outputs.len())?;
+        let results = definition.run(node, &borrowed, outputs.len())?;
         for (index, place) in outputs.iter().enumerate() {
             let fits = |result: &&Tensor| result.dtype() == place.dtype && result.shape() == place.shape;
             let Some(result) = results.get(index).filter(fits) else {

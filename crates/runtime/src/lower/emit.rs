@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use calipers_ir::{DType, Node, NodeId, Op, Tensor, ValueId};
 
 use super::geometry::{Order, orders_agree};
-use super::{Argument, Delivery, Lowered, Operand, Place, Scope, Step, Work};
+use super::{Argument, Definition, Delivery, Lowered, Operand, Place, Scope, Step, Work};
 use crate::arena::{Lifetime, Memory};
 use crate::error::Error;
 use crate::kernel::Kernel;
@@ -150,18 +150,31 @@ impl<'a> Emitter<'a> {
     }
 
     /// Adds a step that computes an operator by its definition.
-    pub(crate) fn reference(
+    pub(crate) fn operator(
         &mut self,
         end: NodeId,
         op: Op,
         inputs: &[Option<ValueId>],
         outputs: &[ValueId],
     ) -> Result<(), Error> {
+        if let Op::Opaque(_) | Op::Control(_) = op {
+            let node = self.scope.graph.node(end);
+            let supported = "those of the families of calipers_ir::Op";
+            return Err(self.scope.unsupported(node, "this operator", supported));
+        }
+        self.tensors(end, Definition::Operator(op), inputs, outputs)
+    }
+
+    /// Adds a step on tensors.
+    pub(crate) fn tensors(
+        &mut self,
+        end: NodeId,
+        definition: Definition,
+        inputs: &[Option<ValueId>],
+        outputs: &[ValueId],
+    ) -> Result<(), Error> {
         let scope = self.scope;
         let node = scope.graph.node(end);
-        if let Op::Opaque(_) | Op::Control(_) = op {
-            return Err(scope.unsupported(node, "this operator", "those of the families of calipers_ir::Op"));
-        }
         let mut arguments = Vec::with_capacity(inputs.len());
         for input in inputs {
             arguments.push(match input {
@@ -195,10 +208,14 @@ impl<'a> Emitter<'a> {
         let info = StepInfo {
             index: now,
             node: node.name.clone(),
-            kernel: format!("{op} {first} by definition"),
+            kernel: match &definition {
+                Definition::Operator(op) => format!("{op} {first} by definition"),
+                Definition::TfLite(unit) => unit.name(),
+            },
             shape: outputs.first().map_or_else(Vec::new, |value| scope.shape(*value).to_vec()),
         };
-        self.steps.push(Step { info, work: Work::Reference { op, inputs: arguments, outputs: results } });
+        self.steps
+            .push(Step { info, work: Work::Tensors { definition, inputs: arguments, outputs: results } });
         Ok(())
     }
 

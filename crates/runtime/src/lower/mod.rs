@@ -8,6 +8,7 @@ mod geometry;
 mod quantized;
 
 mod pattern;
+mod tflite;
 
 mod emit;
 
@@ -24,9 +25,11 @@ use calipers_kernels::{Supported, convolution, matmul};
 
 use crate::arena::{Lifetime, Memory};
 use crate::error::Error;
+use crate::evaluate::evaluate;
 use crate::kernel::Kernel;
 use crate::plan::StepInfo;
 use crate::shapes::{Constants, Shapes};
+use crate::tflite::Unit;
 use emit::Emitter;
 use pattern::Pattern;
 
@@ -114,8 +117,28 @@ pub(crate) enum Work {
         /// Index of the buffer that is written.
         output: usize,
     },
-    /// An operator by its definition.
-    Reference { op: Op, inputs: Vec<Option<Argument>>, outputs: Vec<Place> },
+    /// An operator on tensors.
+    Tensors { definition: Definition, inputs: Vec<Option<Argument>>, outputs: Vec<Place> },
+}
+
+/// What an operator on tensors computes.
+pub(crate) enum Definition {
+    Operator(Op),
+    TfLite(Unit),
+}
+
+impl Definition {
+    pub(crate) fn run(
+        &self,
+        node: &str,
+        inputs: &[Option<&Tensor>],
+        outputs: usize,
+    ) -> Result<Vec<Tensor>, Error> {
+        match self {
+            Definition::Operator(op) => evaluate(node, op, inputs, outputs),
+            Definition::TfLite(unit) => unit.run(node, inputs),
+        }
+    }
 }
 
 /// An argument of an operator that runs by its definition.
@@ -179,6 +202,9 @@ pub(crate) fn lower(scope: &Scope<'_>, packs: &mut PackCache) -> Result<Lowered,
         match pattern {
             Pattern::Alone => alone(&mut emitter, packs, id, id, node.op.activation())?,
             Pattern::Activated { core, activation } => alone(&mut emitter, packs, core, id, activation)?,
+            Pattern::TfLite(found) => {
+                emitter.tensors(id, Definition::TfLite(found.unit), &found.inputs, &node.outputs)?;
+            }
             Pattern::Bytes(pattern) => bytes::emit(&mut emitter, packs, &pattern, id)?,
         }
         emitter.deliver_wanted(node.outputs.iter().copied())?;
@@ -209,14 +235,14 @@ fn alone(
         }
     }
     if core == end {
-        return emitter.reference(end, node.op.clone(), &node.inputs, &node.outputs);
+        return emitter.operator(end, node.op.clone(), &node.inputs, &node.outputs);
     }
     match node.op.with_activation(activation) {
-        Some(op) => emitter.reference(end, op, &node.inputs, &graph.node(end).outputs),
+        Some(op) => emitter.operator(end, op, &node.inputs, &graph.node(end).outputs),
         None => {
-            emitter.reference(core, node.op.clone(), &node.inputs, &node.outputs)?;
+            emitter.operator(core, node.op.clone(), &node.inputs, &node.outputs)?;
             let end_node = graph.node(end);
-            emitter.reference(end, end_node.op.clone(), &end_node.inputs, &end_node.outputs)
+            emitter.operator(end, end_node.op.clone(), &end_node.inputs, &end_node.outputs)
         }
     }
 }

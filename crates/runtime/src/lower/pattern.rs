@@ -16,11 +16,13 @@
 //! already imply (which ONNX Runtime runs in f32; results can differ by one step there). Nothing may read a value
 //! inside a pattern; a probe may, and gets it computed beside the integer step.
 
-use calipers_ir::{Activation, BinaryKind, DType, Node, NodeId, Op, PoolKind, UnaryKind, ValueId};
+use calipers_ir::{
+    Activation, BinaryKind, DType, Node, NodeId, Op, PoolKind, Requantization, UnaryKind, ValueId,
+};
 use calipers_kernels::quantize::Params;
 
 use super::quantized::{ByteValue, ByteWeights, bias, dequantized, per_tensor, weights};
-use super::{Scope, geometry};
+use super::{Scope, geometry, tflite};
 use crate::error::Error;
 
 /// How the node that ends a step is computed.
@@ -31,6 +33,8 @@ pub(crate) enum Pattern {
     Activated { core: NodeId, activation: Activation },
     /// As the end of an integer pattern.
     Bytes(BytePattern),
+    /// In TFLite's integer arithmetic.
+    TfLite(tflite::Found),
 }
 
 /// An integer pattern.
@@ -64,6 +68,7 @@ impl Pattern {
             Pattern::Bytes(pattern) => {
                 std::iter::once(pattern.x.value).chain(pattern.y.map(|operand| operand.value)).collect()
             }
+            Pattern::TfLite(found) => found.inputs.iter().flatten().copied().collect(),
         };
         inputs.into_iter().filter(|input| !scope.constants.is_constant(*input)).collect()
     }
@@ -72,6 +77,12 @@ impl Pattern {
 /// The pattern that a node ends.
 pub(crate) fn find(scope: &Scope<'_>, end: NodeId) -> Result<Pattern, Error> {
     let node = scope.graph.node(end);
+    if scope.graph.requantization() == Requantization::TfLite {
+        return Ok(match tflite::find(scope, end)? {
+            Some(found) => Pattern::TfLite(found),
+            None => Pattern::Alone,
+        });
+    }
     let bytes = match &node.op {
         Op::QuantizeLinear(_) => ending_in_quantize(scope, node)?,
         Op::Gemm(_) | Op::MatMul if node.op.activation() == Activation::None => {
@@ -98,7 +109,7 @@ pub(crate) fn find(scope: &Scope<'_>, end: NodeId) -> Result<Pattern, Error> {
 }
 
 /// The activation that a node is.
-fn as_activation(node: &Node) -> Option<Activation> {
+pub(super) fn as_activation(node: &Node) -> Option<Activation> {
     match &node.op {
         Op::Unary(UnaryKind::Relu) => Some(Activation::Relu),
         Op::Clip(clip) => Some(Activation::Clip(*clip)),
@@ -107,7 +118,7 @@ fn as_activation(node: &Node) -> Option<Activation> {
 }
 
 /// The node that computes a value which one node alone reads.
-fn sole_producer(scope: &Scope<'_>, value: ValueId) -> Option<NodeId> {
+pub(super) fn sole_producer(scope: &Scope<'_>, value: ValueId) -> Option<NodeId> {
     scope.graph.only_consumer(value)?;
     scope.graph.producer(value)
 }

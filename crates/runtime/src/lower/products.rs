@@ -146,6 +146,9 @@ impl Unit<'_> {
         let [.., rows, depth] = a_shape[..] else {
             return Err(scope.unsupported(self.node, "a vector", "operands of rank 2 or more"));
         };
+        if b_shape.len() < 2 {
+            return Err(scope.unsupported(self.node, "a vector", "operands of rank 2 or more"));
+        }
         let extent = matmul::Extent { outputs: shape[shape.len() - 1], depth };
         let left = emitter.operand(a, Order::Logical)?;
         if scope.constants.is_constant(b) && b_shape.len() == 2 {
