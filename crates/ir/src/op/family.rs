@@ -82,6 +82,11 @@ pub(super) trait Family: Sized {
     fn read(name: &str, attributes: &mut Reader<'_>) -> Option<Result<Self, String>>;
 }
 
+/// Calls a function whose errors `?` hands on.
+pub(super) fn attempt<T>(make: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    make()
+}
+
 /// Declares a [`Family`]: each line is a variant, its name in the text form and in ONNX, its smallest and largest
 /// number of inputs, and its attributes (named as in ONNX) with their defaults.
 macro_rules! family {
@@ -130,9 +135,9 @@ macro_rules! family {
             ) -> Option<Result<Self, String>> {
                 let _ = &attributes;
                 match name {
-                    $( $name => Some((|| Ok(Self::$variant $({
+                    $( $name => Some($crate::op::family::attempt(|| Ok(Self::$variant $({
                         $( $field: attributes.field(stringify!($field), $default)? ),+
-                    })?))()), )+
+                    })?))), )+
                     _ => None,
                 }
             }
