@@ -5,8 +5,9 @@ use calipers_runtime::{Demand, Probe, Session, SessionOptions};
 use indexmap::IndexMap;
 
 use crate::decide::{Decision, decide, values_to_observe};
+use crate::judge::judge_in;
 use crate::parameters::finite;
-use crate::{CalibrationTable, Document, ObserverKind, QuantError, Recipe, judge};
+use crate::{CalibrationTable, Document, ObserverKind, QuantError, Recipe};
 
 /// A probe that observes the values of a calibration table. Its memory does not grow with the samples.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ pub struct CalibrationOptions {
     pub threads: usize,
     /// The graphs that nodes of the graph run, by name: those of a [`calipers_ir::Model`].
     pub subgraphs: IndexMap<String, Graph>,
-    /// Samples that are kept for [`judge`], from the first batches.
+    /// Samples that are kept for [`crate::judge`], from the first batches.
     pub judged_samples: usize,
 }
 
@@ -82,7 +83,7 @@ impl CalibrationOptions {
 /// Runs a float graph on batches and returns the statistics of exactly the values that [`crate::assign`] needs with this
 /// recipe; none, without running, when the recipe quantizes nothing statically. `progress` is called after each batch.
 ///
-/// One pass over the data, then [`judge`] on the first samples where observers are chosen automatically. Memory does not
+/// One pass over the data, then [`crate::judge`] on the first samples where observers are chosen automatically. Memory does not
 /// grow with the number of batches. The statistics are the same for every number of threads and, but for moving averages
 /// and what is chosen automatically, for every split into batches.
 ///
@@ -126,11 +127,9 @@ pub fn calibrate(
     if calibrator.table.samples == 0 {
         return Err(QuantError::NoData { graph: graph.name().to_owned() });
     }
-    // Its plans and packed weights are not needed any more.
-    drop(session);
     let mut table = calibrator.table;
     if automatic {
-        judge(graph, &kept, recipe, options, &mut table)?;
+        judge_in(&mut session, graph, &kept, recipe, options, &mut table)?;
     }
     Ok(table)
 }

@@ -26,12 +26,24 @@ pub fn judge(
     options: &CalibrationOptions,
     table: &mut CalibrationTable,
 ) -> Result<(), QuantError> {
+    let mut session = options.session(graph)?;
+    judge_in(&mut session, graph, samples, recipe, options, table)
+}
+
+/// [`judge`] with a session that has run the graph before, and so has its weights packed.
+pub(crate) fn judge_in(
+    session: &mut Session,
+    graph: &Graph,
+    samples: &[Batch],
+    recipe: &Recipe,
+    options: &CalibrationOptions,
+    table: &mut CalibrationTable,
+) -> Result<(), QuantError> {
     let structure = decide(graph, recipe)?;
     let mut jury = Jury::new(graph, &structure, table, options.threads);
     if jury.contests.is_empty() {
         return Ok(());
     }
-    let mut session = options.session(graph)?;
     for sample in samples {
         let inputs: Vec<(&str, Tensor)> =
             sample.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())).collect();
