@@ -158,6 +158,17 @@ fn products() -> Vec<Case> {
     let mut peephole = cell.clone();
     peephole.splice(9..12, (0..3).map(|_| Some(w(&[5]))));
     let major = json!({"type": "UnidirectionalSequenceLSTMOptions", "fusedActivationFunction": TANH, "timeMajor": true});
+    let clipped = json!({"type": "UnidirectionalSequenceLSTMOptions", "fusedActivationFunction": TANH,
+        "timeMajor": false, "cellClip": 0.3, "projClip": 0.2});
+    let mut projected = peephole.clone();
+    projected.splice(5..9, (0..4).map(|_| Some(w(&[5, 2]))));
+    projected.splice(16..19, [Some(w(&[2, 5])), Some(w(&[2])), Some(state(F, &[2, 2]))]);
+    let mut coupled = cell.clone();
+    for gate in [1, 5, 12] {
+        coupled[gate] = None;
+    }
+    let mut normalized = cell.clone();
+    normalized.extend((0..4).map(|_| Some(w(&[5]))));
     let mut first = cell.clone();
     first[0] = Some(f(&[4, 2, 3]));
     vec![
@@ -203,6 +214,9 @@ fn products() -> Vec<Case> {
             given([these(I32, &[4], &[2, 0, 4, 2]), w(&[5, 3])]),
             vec![out(F, &[4, 3])],
         ),
+        case("UNIDIRECTIONAL_SEQUENCE_LSTM projected", clipped.clone(), projected, vec![out(F, &[2, 4, 2])]),
+        case("UNIDIRECTIONAL_SEQUENCE_LSTM coupled", clipped.clone(), coupled, vec![out(F, &[2, 4, 5])]),
+        case("UNIDIRECTIONAL_SEQUENCE_LSTM normalized", lstm.clone(), normalized, vec![out(F, &[2, 4, 5])]),
         case("UNIDIRECTIONAL_SEQUENCE_LSTM", lstm.clone(), cell, vec![out(F, &[2, 4, 5])]),
         case("UNIDIRECTIONAL_SEQUENCE_LSTM peepholes", lstm, peephole, vec![out(F, &[2, 4, 5])]),
         case("UNIDIRECTIONAL_SEQUENCE_LSTM time first", major, first, vec![out(F, &[4, 2, 5])]),
