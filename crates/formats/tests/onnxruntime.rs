@@ -61,7 +61,10 @@ fn a_fused_activation_computes_what_a_node_of_its_own_does() {
 }
 
 /// Cases that ONNX Runtime runs, read and written again, at least.
-const COMPARED: usize = 1000;
+const COMPARED: usize = 1500;
+
+/// The branch that is not taken splits 5 elements into 4 parts: 2, 2, 1 and 0 here, and 2, 2, 2 and -1 to the checker.
+const NOT_VALID: &str = "node.test_affine_grid_3d";
 
 #[test]
 #[ignore = "needs CALIPERS_ONNXRUNTIME_PYTHON"]
@@ -82,7 +85,10 @@ fn cases_of_the_onnx_project_compute_the_same_when_written_again() {
     for entry in std::fs::read_dir(&cases).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if !name.starts_with("node.") || name.matches('.').count() != 2 || !cases.join(name.replace(".onnx", ".0.onnx")).exists() {
+        if !name.starts_with("node.")
+            || name.matches('.').count() != 2
+            || !cases.join(name.replace(".onnx", ".0.onnx")).exists()
+        {
             continue;
         }
         let Ok(model) = onnx::read(&path) else { continue };
@@ -90,12 +96,15 @@ fn cases_of_the_onnx_project_compute_the_same_when_written_again() {
             failures.push(format!("cannot write {name}: {error}"));
         }
     }
-    let output = Command::new(python).arg(tests.join("check_cases.py")).args([&cases, &written]).output().unwrap();
+    let output =
+        Command::new(python).arg(tests.join("check_cases.py")).args([&cases, &written]).output().unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let counts = stdout.lines().last().unwrap_or_default().to_owned();
     println!("{counts}");
-    failures.extend(stdout.lines().filter(|line| !line.starts_with("checked ")).map(str::to_owned));
+    let known = format!("invalid {NOT_VALID}");
+    let lines = stdout.lines().filter(|line| !line.starts_with("checked ") && !line.starts_with(&known));
+    failures.extend(lines.map(str::to_owned));
     assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
     let compared: usize = counts.split(' ').nth(3).and_then(|count| count.parse().ok()).unwrap_or_default();
     assert!(compared >= COMPARED, "{compared} cases are compared, expected {COMPARED} or more");

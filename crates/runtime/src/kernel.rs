@@ -273,7 +273,10 @@ impl<T: Quantized + Ordered + Integer + bytemuck::Pod> ByteKernel<T> {
             }
             ByteKernel::Add { addition } => {
                 let y: &[T] = cast_slice(inputs[1]);
-                elementwise::add_bytes(execution, addition, x, y, cast_slice_mut(output));
+                let output = cast_slice_mut(output);
+                // Constants are followed by padding.
+                let (x, y) = (&x[..output.len()], &y[..output.len()]);
+                elementwise::add_bytes(execution, addition, x, y, output);
             }
             ByteKernel::Max { window } => pool::max::<T>(execution, window, x, cast_slice_mut(output)),
             ByteKernel::Average { window, include_padding, from, to } => {

@@ -135,10 +135,12 @@ pub(super) fn tensor_type_of(value: &str, ty: &TypeProto) -> Result<TensorType, 
 /// A named type as a file states it.
 pub(super) fn value_info(name: &str, ty: &TensorType) -> ValueInfoProto {
     let dimension = |dim: &Dim| Dimension {
-        value: Some(match dim {
-            Dim::Known(extent) => DimensionValue::Value(*extent as i64),
-            Dim::Symbolic(name) => DimensionValue::Param(name.to_string()),
-        }),
+        value: match dim {
+            Dim::Known(extent) => Some(DimensionValue::Value(*extent as i64)),
+            // Made up for an extent that only running tells; other programs take equal names for equal numbers.
+            Dim::Symbolic(name) if name.contains('?') => None,
+            Dim::Symbolic(name) => Some(DimensionValue::Param(name.to_string())),
+        },
         denotation: String::new(),
     };
     let shape = ty.shape.as_ref().map(|dims| TensorShapeProto { dim: dims.iter().map(dimension).collect() });

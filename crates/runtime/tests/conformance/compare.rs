@@ -6,6 +6,8 @@ use calipers_ir::{DType, Tensor};
 pub struct Tolerance {
     pub relative: f64,
     pub absolute: f64,
+    /// By how much 8-bit integers may differ.
+    pub steps: u8,
 }
 
 /// What differs between a tensor and the expected one.
@@ -14,7 +16,20 @@ pub fn close(found: &Tensor, expected: &Tensor, tolerance: &Tolerance) -> Result
         return Err(format!("{}, expected {}", found.tensor_type(), expected.tensor_type()));
     }
     let (Some(left), Some(right)) = (reals(found), reals(expected)) else {
-        return if found.bytes() == expected.bytes() {
+        let step = |a: u8, b: u8| match found.dtype() {
+            DType::U8 => a.abs_diff(b),
+            DType::I8 => (a as i8).abs_diff(b as i8),
+            _ => {
+                if a == b {
+                    0
+                } else {
+                    u8::MAX
+                }
+            }
+        };
+        let (left, right) = (found.bytes(), expected.bytes());
+        let within = left.iter().zip(&right).all(|(&a, &b)| step(a, b) <= tolerance.steps);
+        return if within && left.len() == right.len() && found.strings() == expected.strings() {
             Ok(())
         } else {
             Err(format!("{:?}, expected {:?}", &found.bytes(), &expected.bytes()))

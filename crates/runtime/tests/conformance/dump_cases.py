@@ -69,7 +69,9 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     cases = [("node", case) for case in collect_testcases(None)]
-    cases += [(suite, case) for suite in SUITES for case in load_model_tests(kind=suite)]
+    cases += [
+        (suite, case) for suite in SUITES for case in load_model_tests(kind=suite)
+    ]
     table = []
     for suite, case in cases:
         if case.model is not None:
@@ -80,7 +82,11 @@ def main() -> None:
             model = onnx.load(source / "model.onnx")
             sets = [
                 (
-                    protos(data, "input", list(model.graph.input)[: len(list(data.glob("input_*.pb")))]),
+                    protos(
+                        data,
+                        "input",
+                        list(model.graph.input)[: len(list(data.glob("input_*.pb")))],
+                    ),
                     protos(data, "output", list(model.graph.output)),
                 )
                 for data in sorted(source.glob("test_data_set_*"))

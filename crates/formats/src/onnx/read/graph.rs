@@ -71,7 +71,13 @@ impl GraphReader {
         GraphReader {
             editor: GraphEditor::new(name),
             values: HashMap::new(),
-            declared: proto.value_info.iter().chain(&proto.output).map(declaration).collect(),
+            declared: proto
+                .value_info
+                .iter()
+                .chain(&proto.output)
+                .filter(|info| states_type(info))
+                .map(declaration)
+                .collect(),
             sources: proto.node.iter().map(sources).collect(),
             value_names: inputs.chain(initializers).chain(producers.keys()).cloned().collect(),
             producers,
@@ -250,6 +256,11 @@ impl GraphReader {
         self.used_node_names.insert(name.clone());
         name
     }
+}
+
+/// Whether a file says the type of a value; those within graphs that nodes run may be open.
+pub(super) fn states_type(info: &ValueInfoProto) -> bool {
+    info.r#type.as_ref().is_some_and(|ty| ty.value.is_some())
 }
 
 /// Name and type of a value as the file states them.

@@ -10,7 +10,7 @@ use super::super::messages::{AttributeProto, FunctionProto, GraphProto, NodeProt
 use super::super::tensor::TensorReader;
 use super::super::{ReadError, attributes, keys};
 use super::functions::FunctionName;
-use super::graph::{Fault, GraphReader, declaration};
+use super::graph::{Fault, GraphReader, declaration, states_type};
 use super::lowering::Lowering;
 use super::operator::{self, Arguments, Mapping};
 use super::upgrade::{self, Call};
@@ -73,7 +73,7 @@ impl ModelReader {
             let (name, declared) = declaration(input);
             let ty = match (declared, around.inputs.get(index)) {
                 (Ok(ty), _) => ty,
-                (Err(_), Some(ty)) if input.r#type.as_ref().is_none_or(|ty| ty.value.is_none()) => ty.clone(),
+                (Err(_), Some(ty)) if !states_type(input) => ty.clone(),
                 (Err(reason), _) => return Err(ReadError::Value { value: name, reason }),
             };
             level.define(&name, |editor| editor.add_input(name.as_str(), ty))?;

@@ -103,7 +103,9 @@ pub(super) fn to_newest(
             if version < 13 {
                 call.ints_to_input(graph, "split", 1)?;
             }
-            if call.input(1).is_none() && !call.has("num_outputs") {
+            // Without it the number of parts of computed extents would be unknown.
+            if !call.has("num_outputs") && call.input(1).is_none_or(|id| graph.editor.constant(id).is_none())
+            {
                 let parts = call.proto.output.len() as i64;
                 call.proto.attribute.push(int_proto("num_outputs", parts));
             }

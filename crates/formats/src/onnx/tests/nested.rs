@@ -26,7 +26,7 @@ fn branch(nodes: Vec<NodeProto>, output: &str) -> GraphProto {
 }
 
 /// `if condition { relu(hidden) } else { neg(x) }`, where `hidden` is computed before.
-fn conditional() -> ModelProto {
+pub(super) fn conditional() -> ModelProto {
     let condition = NodeProto {
         attribute: vec![
             body("then_branch", branch(vec![node("Relu", &["hidden"], &["a"])], "a")),
@@ -48,8 +48,7 @@ fn captured_values_become_inputs_and_are_written_back() {
     assert_eq!(*captures, 2);
     for branch in [then_branch, else_branch] {
         let graph = &model.subgraphs[&branch.0];
-        let names: Vec<&str> =
-            graph.inputs().iter().map(|&id| graph.value(id).name.as_str()).collect();
+        let names: Vec<&str> = graph.inputs().iter().map(|&id| graph.value(id).name.as_str()).collect();
         assert_eq!(names, ["hidden", "x"]);
     }
     let bytes = to_bytes(&model).unwrap();
@@ -123,8 +122,8 @@ fn calling(functions: Vec<FunctionProto>, name: &str) -> ModelProto {
     model
 }
 
-#[test]
-fn functions_stand_in_place_of_their_calls() {
+/// A call of a function that calls another, with an attribute.
+pub(super) fn with_functions() -> ModelProto {
     let mut leaky = node("LeakyRelu", &["middle"], &["out"]);
     leaky.attribute.push(AttributeProto {
         name: String::from("alpha"),
@@ -141,9 +140,13 @@ fn functions_stand_in_place_of_their_calls() {
         f: Some(0.25),
         ..Default::default()
     });
-    let model = read(&file).unwrap();
-    let ops: Vec<String> =
-        model.graph.nodes().iter().map(|node| format!("{:?}", node.op)).collect();
+    file
+}
+
+#[test]
+fn functions_stand_in_place_of_their_calls() {
+    let model = read(&with_functions()).unwrap();
+    let ops: Vec<String> = model.graph.nodes().iter().map(|node| format!("{:?}", node.op)).collect();
     assert_eq!(ops, ["Unary(Abs)", "Unary(LeakyRelu { alpha: 0.25 })"]);
     assert_eq!(model.graph.nodes()[1].outputs, model.graph.outputs());
 }
@@ -193,7 +196,7 @@ fn absurd_shapes_take_no_memory() {
     let mut file = model(vec![node("Reshape", &["x", "shape"], &["y"])]);
     let shape = Tensor::from_vec([2], vec![1i64 << 40, 1 << 40]).unwrap();
     graph_of(&mut file).initializer.push(tensor::to_proto("shape", &shape));
-    refused(&file, "Reshape");
+    assert!(read(&file).is_ok());
     let mut large = model(vec![node("Relu", &["x"], &["y"])]);
     graph_of(&mut large).initializer[0].dims = vec![1 << 40];
     refused(&large, "tensor `w`");

@@ -23,7 +23,7 @@ pub(super) fn to_opset(proto: &mut NodeProto, graph: &Graph, node: &Node, opset:
             if opset < 13 {
                 to_attribute(proto, graph, node, "split");
             }
-            if opset < 18 {
+            if opset < 18 || node.input(1).is_some() {
                 remove(proto, "num_outputs");
             }
         }

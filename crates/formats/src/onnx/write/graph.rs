@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use calipers_ir::{Activation, Graph, Model, Node, Op, Tensor, ValueId};
+use calipers_ir::{Activation, DType, Graph, Image, Model, Node, Op, Tensor, ValueId};
 
 use super::super::attributes::int_proto;
 use super::super::messages::{GraphProto, NodeProto, TensorProto};
-use super::super::types::value_info;
+use super::super::types::{code_of, value_info};
 use super::super::{WriteError, keys, tensor};
 use super::{downgrade, entry, operator};
 
@@ -178,6 +178,7 @@ impl GraphWriter<'_, '_> {
             Op::Clip(clip) => self.bounds(&mut proto, clip.min, clip.max),
             Op::Control(control) => self.control(&mut proto, node, control)?,
             Op::Opaque(_) => {}
+            Op::Image(Image::Resize { .. }) if self.file.opset < 13 => self.empty_inputs(&mut proto),
             _ => downgrade::to_opset(&mut proto, self.graph, node, self.file.opset).map_err(fail)?,
         }
         if let Some(axis) = downgrade::flattened_axis(&node.op, self.file.opset) {
@@ -277,6 +278,25 @@ impl GraphWriter<'_, '_> {
         }
         while proto.input.last().is_some_and(String::is_empty) {
             proto.input.pop();
+        }
+    }
+
+    /// Empty tensors for the absent region and scales of a Resize, which older operator sets ask for.
+    fn empty_inputs(&mut self, proto: &mut NodeProto) {
+        proto.input.resize(proto.input.len().max(3), String::new());
+        for (index, role) in [(1, "roi"), (2, "scales")] {
+            if !proto.input[index].is_empty() {
+                continue;
+            }
+            let name = self.fresh(&format!("{}/{role}", proto.name));
+            let empty = TensorProto {
+                name: name.clone(),
+                dims: vec![0],
+                data_type: code_of(DType::F32),
+                ..Default::default()
+            };
+            self.initializers.push(empty);
+            proto.input[index] = name;
         }
     }
 

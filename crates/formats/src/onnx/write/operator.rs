@@ -157,11 +157,13 @@ fn required(op: &Op) -> &'static [(&'static str, Required)] {
         "DepthToSpace" | "SpaceToDepth" => &[("blocksize", Required::Int(1))],
         "BitShift" => &[("direction", Required::Text("LEFT"))],
         "GroupNormalization" => &[("num_groups", Required::Int(1))],
+        // It has a default, which the checker of onnx does not find.
+        "MeanVarianceNormalization" => &[("axes", Required::Ints(&[0, 2, 3]))],
         "LRN" => &[("size", Required::Int(1))],
         "Einsum" => &[("equation", Required::Text(""))],
         "Cast" | "BitCast" => &[("to", Required::Int(1))],
-        "MaxRoiPool" => &[("pooled_shape", Required::Ints)],
-        "MaxUnpool" => &[("kernel_shape", Required::Ints)],
+        "MaxRoiPool" => &[("pooled_shape", Required::Ints(&[]))],
+        "MaxUnpool" => &[("kernel_shape", Required::Ints(&[]))],
         _ => &[],
     }
 }
@@ -169,7 +171,7 @@ fn required(op: &Op) -> &'static [(&'static str, Required)] {
 enum Required {
     Int(i64),
     Text(&'static str),
-    Ints,
+    Ints(&'static [i64]),
 }
 
 fn nchw(layout: Layout) -> Result<(), String> {
@@ -217,7 +219,7 @@ impl Writer {
             attributes.entry((*name).to_owned()).or_insert_with(|| match value {
                 Required::Int(value) => Attribute::Int(*value),
                 Required::Text(value) => Attribute::String(value.as_bytes().to_vec()),
-                Required::Ints => Attribute::Ints(Vec::new()),
+                Required::Ints(values) => Attribute::Ints(values.to_vec()),
             });
         }
         for (name, attribute) in attributes {

@@ -94,7 +94,7 @@ fn first_opset(graph: &Graph, node: &Node) -> i64 {
         Op::Movement(movement) => match movement {
             Movement::Squeeze | Movement::Unsqueeze => needs(!constant(1), 13),
             Movement::Split { num_outputs, .. } => {
-                let uneven = num_outputs.is_some() && !even(graph, node);
+                let uneven = num_outputs.is_some() && node.input(1).is_none() && !even(graph, node);
                 needs(!constant(1), 13).max(needs(uneven, 18))
             }
             Movement::Pad { mode } => {
