@@ -119,7 +119,7 @@ pub(crate) fn decide(graph: &Graph, recipe: &Recipe) -> Result<Structure, QuantE
         }
         let (treatment, decider) = recipe.treatment(graph, node);
         deciders.push(decider);
-        drafts.push(draft(graph, node, treatment, decider));
+        drafts.push(draft(graph, node, recipe, treatment, decider));
     }
     let readers = readers(graph);
     leave_after_float(graph, &mut drafts);
@@ -163,7 +163,7 @@ fn unused(recipe: &Recipe, deciders: &[Decider]) -> Vec<String> {
     excluded.chain(rules).collect()
 }
 
-fn draft(graph: &Graph, node: &Node, treatment: &Treatment, decider: Decider) -> Draft {
+fn draft(graph: &Graph, node: &Node, recipe: &Recipe, treatment: &Treatment, decider: Decider) -> Draft {
     let slicings = |scheme: &WeightScheme| -> Vec<(usize, Slicing)> {
         let found = weights(graph, node).into_iter();
         let sliced = found.filter_map(|weight| {
@@ -186,7 +186,7 @@ fn draft(graph: &Graph, node: &Node, treatment: &Treatment, decider: Decider) ->
     match treatment {
         Treatment::Float => {
             let reason = match decider {
-                Decider::Exclude(index) => format!("exclusion {index} of the recipe names it"),
+                Decider::Exclude(index) => format!("the recipe excludes `{}`", recipe.exclude[index]),
                 Decider::Rule(rule) => format!("rule {rule} of the recipe says float"),
                 Decider::Default => String::from("the default of the recipe says float"),
             };

@@ -2,11 +2,12 @@
 
 use std::borrow::Borrow;
 
-use calipers_ir::{Graph, Node, Op, Renames, Tensor};
+use calipers_ir::{Fate, Graph, Node, Op, Renames, Tensor};
 use calipers_passes::{Note, canonicalize};
 use calipers_runtime::evaluate;
 
 use crate::parameters::finite;
+use crate::recipe::{glob, named};
 use crate::{
     Batch, CalibrationOptions, CalibrationTable, QuantAssignment, QuantError, Recipe, Summary, assign,
     calibrate, insert_qdq,
@@ -32,9 +33,9 @@ pub struct Quantized {
 }
 
 /// Quantizes a float graph: canonical form (BatchNorm and activations fused), calibration on the batches,
-/// decision, edit. `progress` is called after each calibration batch. The recipe's node names are those of the
-/// canonical form, which keeps the names of the nodes that it keeps. A graph that is given away is dropped before the
-/// calibration, so that weights that were folded are not in memory twice.
+/// decision, edit. `progress` is called after each calibration batch. The recipe's names are those of the canonical form,
+/// which keeps the names of the nodes that it keeps; exclusions may also name values that it fused or renamed. A graph
+/// that is given away is dropped before the calibration, so that weights that were folded are not in memory twice.
 ///
 /// # Errors
 /// No data; weights or values that are not finite; a graph that is quantized already or that does not run.
@@ -52,6 +53,8 @@ pub fn quantize(
     };
     let canonical = canonicalize(graph.borrow(), &compute)?;
     drop(graph);
+    let followed = follow(recipe, &canonical.graph, &canonical.renames);
+    let recipe = &followed;
     let table = calibrate(&canonical.graph, batches, recipe, options, progress)?;
     let assignment = assign(&canonical.graph, &table, recipe)?;
     let quantized = insert_qdq(&canonical.graph, &assignment)?;
@@ -65,6 +68,23 @@ pub fn quantize(
         assignment,
         summary,
     })
+}
+
+/// The recipe with exclusions of what became of the values that it excludes by their former names.
+fn follow(recipe: &Recipe, graph: &Graph, renames: &Renames) -> Recipe {
+    let mut exclude: Vec<String> = Vec::new();
+    for pattern in &recipe.exclude {
+        let former = renames.0.iter().filter(|(name, _)| glob(pattern, name));
+        let now: Vec<&String> = former.map(|(_, Fate::Renamed(now) | Fate::Fused(now))| now).collect();
+        let still = graph.nodes().iter().any(|node| named(pattern, graph, node));
+        let kept = Some(pattern).filter(|_| still || now.is_empty());
+        for pattern in kept.into_iter().chain(now) {
+            if !exclude.contains(pattern) {
+                exclude.push(pattern.clone());
+            }
+        }
+    }
+    Recipe { exclude, ..recipe.clone() }
 }
 
 /// Whether the constants of the operators that have parameters are finite.
@@ -115,7 +135,22 @@ mod tests {
     use calipers_models::{Options, resnet8};
 
     use super::quantize;
-    use crate::{CalibrationOptions, QuantError, Recipe};
+    use crate::{CalibrationOptions, Placement, QuantError, Recipe};
+
+    #[test]
+    fn an_exclusion_follows_what_was_fused() {
+        let graph = resnet8(&Options::default(), 1).unwrap();
+        let recipe = Recipe { exclude: vec![String::from("bn1")], ..Recipe::default() };
+        let image = Tensor::from_vec([1, 3, 32, 32], vec![0.5f32; 3072]).unwrap();
+        let batch = vec![(String::from("input"), image)];
+        let result = quantize(&graph, [batch], &recipe, &CalibrationOptions::default(), |_| {}).unwrap();
+        let Placement::Float { reason } = &result.assignment.nodes["conv1"].placement else {
+            panic!("{:?}", result.assignment.nodes["conv1"])
+        };
+        assert!(reason.starts_with("the recipe excludes"), "{reason}");
+        assert_eq!(result.summary.float.len(), 1);
+        assert_eq!(result.assignment.notes, Vec::<String>::new());
+    }
 
     #[test]
     fn a_parameter_that_is_not_finite_is_named_as_the_user_knows_it() {

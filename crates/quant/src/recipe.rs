@@ -113,7 +113,7 @@ impl Rule {
 }
 
 /// Whether a pattern matches the name of a node or of something that it makes.
-fn named(pattern: &str, graph: &Graph, node: &Node) -> bool {
+pub(crate) fn named(pattern: &str, graph: &Graph, node: &Node) -> bool {
     let made = node.outputs.iter().map(|&id| graph.value(id).name.as_str());
     std::iter::once(node.name.as_str()).chain(made).any(|name| glob(pattern, name))
 }
@@ -197,7 +197,7 @@ impl Document for Recipe {
 }
 
 /// Whether the whole text matches: `*` is any text, `?` any one character, the rest itself.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     // Where to go on when the text after the last star does not match: one character further.

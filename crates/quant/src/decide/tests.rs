@@ -141,9 +141,7 @@ fn exclusions_name_nodes_or_values_and_are_checked() {
     let recipe = Recipe { exclude, ..Recipe::default() };
     let graph = text::parse(RESIDUAL_STREAM).unwrap();
     let structure = decide(&graph, &recipe).unwrap();
-    assert!(
-        matches!(&structure.nodes[1], Decision::Float { reason } if reason == "exclusion 0 of the recipe names it")
-    );
+    assert!(matches!(&structure.nodes[1], Decision::Float { reason } if reason == "the recipe excludes `p`"));
     assert_eq!(recipe.treatment(&graph, &graph.nodes()[1]).1, Decider::Exclude(0));
     assert_eq!(
         structure.notes,
