@@ -16,10 +16,11 @@ use std::time::Instant;
 use calipers_data::samples::{CifarSplit, Kind, SampleBatch, Samples, SamplesError, batches, subset};
 use calipers_formats::onnx;
 use calipers_inspect::{DataSettings, Format, OpenedModel, named_tensors, open};
-use calipers_ir::{Graph, Op};
+use calipers_ir::{Graph, Model, Op};
 use calipers_quant::{
     Batch, CalibrationOptions, CalibrationTable, Document, QuantAssignment, QuantError, Quantized, Recipe,
 };
+use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use arguments::QuantizeArguments;
@@ -68,7 +69,11 @@ pub fn run(arguments: &QuantizeArguments) -> Result<ExitCode, Message> {
     let data = data(arguments, &opened, &mut recipe, &mut notes)?;
 
     let calibrating = Instant::now();
-    let quantized = quantize(&opened, &recipe, data.as_ref(), threads, &cancelled)?;
+    // The float graph is given away, so that weights are not in memory more often than needed, and read again to compare.
+    let bytes_before = bytes_with_weights(&opened);
+    let OpenedModel { model, .. } = opened;
+    let Model { graph, subgraphs, opsets, producer, metadata } = model;
+    let quantized = quantize(graph, &subgraphs, &recipe, data.as_ref(), threads, &cancelled)?;
     let calibration = (!quantized.table.values.is_empty()).then(|| Calibration {
         samples: quantized.table.samples,
         values: quantized.table.values.len(),
@@ -83,12 +88,13 @@ pub fn run(arguments: &QuantizeArguments) -> Result<ExitCode, Message> {
     notes.extend(quantized.notes.iter().map(ToString::to_string));
 
     let staging = destination.stage()?;
-    write(&staging, &opened, quantized, &recipe)?;
+    write(&staging, quantized, &recipe, |graph| Model { graph, subgraphs, opsets, producer, metadata })?;
     let written = match open(staging.model()) {
         Ok(written) => written,
         Err(error) => return refused(&destination, &error.to_string()),
     };
-    let verification = match check(&opened, &written, data.as_ref(), threads, &cancelled) {
+    let float = open(&arguments.model).map_err(|error| error.to_string())?;
+    let verification = match check(&float, &written, data.as_ref(), threads, &cancelled) {
         Ok(verification) => verification,
         Err(Trouble::Model(reason)) => return refused(&destination, &reason),
         Err(Trouble::Other(message)) => return Err(message),
@@ -110,7 +116,7 @@ pub fn run(arguments: &QuantizeArguments) -> Result<ExitCode, Message> {
         files: staging.commit()?,
         precision: label.to_owned(),
         opset,
-        bytes_before: bytes_with_weights(&opened),
+        bytes_before,
         bytes_after,
         share_of_weights: summary.share_of_weights(),
         share_of_macs: summary.share_of_macs(),
@@ -192,7 +198,8 @@ fn data(
 
 /// Calibration, decision and edit.
 fn quantize(
-    opened: &OpenedModel,
+    graph: Graph,
+    subgraphs: &IndexMap<String, Graph>,
     recipe: &Recipe,
     data: Option<&Chosen>,
     threads: usize,
@@ -211,11 +218,12 @@ fn quantize(
             None
         }
     });
+    let unknown = unknown_operators(&graph);
     let options = CalibrationOptions {
-        subgraphs: opened.model.subgraphs.clone(),
+        subgraphs: subgraphs.clone(),
         ..CalibrationOptions::default().with_threads(threads)
     };
-    let quantized = calipers_quant::quantize(opened.graph(), feed, recipe, &options, |table| {
+    let quantized = calipers_quant::quantize(graph, feed, recipe, &options, |table| {
         bar.set_position(table.samples);
         if bar.length() == Some(table.samples) {
             bar.set_message("choosing ranges");
@@ -226,7 +234,12 @@ fn quantize(
     if let Some(message) = failure.into_inner() {
         return Err(message);
     }
-    quantized.map_err(|error| explained(opened.graph(), &error))
+    quantized.map_err(|error| match (&error, unknown.len()) {
+        (QuantError::Run { .. }, 2..) => {
+            format!("{error}\nall operators that are not known: {}", unknown.join(", "))
+        }
+        _ => error.to_string(),
+    })
 }
 
 /// A batch as the model takes it, when its numbers are finite and nobody wants to stop.
@@ -239,37 +252,28 @@ fn tensors(batch: Result<SampleBatch, SamplesError>, cancelled: &AtomicBool) -> 
     named_tensors(batch).map_err(|error| error.to_string())
 }
 
-/// An error of quantization, with all operators that stand in its way.
-fn explained(graph: &Graph, error: &QuantError) -> Message {
-    let unknown: Vec<String> = graph
-        .nodes()
-        .iter()
-        .filter_map(|node| match &node.op {
-            Op::Opaque(opaque) => Some(format!("{} (node `{}`)", opaque.op_type, node.name)),
-            _ => None,
-        })
-        .collect();
-    match (error, unknown.len()) {
-        (QuantError::Run { .. }, 2..) => {
-            format!("{error}\nall operators that are not known: {}", unknown.join(", "))
-        }
-        _ => error.to_string(),
-    }
+/// The operators of a graph that nothing here runs, with their nodes.
+fn unknown_operators(graph: &Graph) -> Vec<String> {
+    let unknown = graph.nodes().iter().filter_map(|node| match &node.op {
+        Op::Opaque(opaque) => Some(format!("{} (node `{}`)", opaque.op_type, node.name)),
+        _ => None,
+    });
+    unknown.collect()
 }
 
 /// Writes the model and its documents.
 fn write(
     staging: &Staging<'_>,
-    opened: &OpenedModel,
     quantized: Quantized,
     recipe: &Recipe,
+    model: impl FnOnce(Graph) -> Model,
 ) -> Result<(), Message> {
     let path = staging.model();
     let Quantized { graph, table, assignment, .. } = quantized;
     let full_disk = |error: &dyn std::fmt::Display| {
         format!("the quantized model could not be written; nothing of it is left: {error}")
     };
-    onnx::write(&opened.model.with_graph(graph), &path).map_err(|error| full_disk(&error))?;
+    onnx::write(&model(graph), &path).map_err(|error| full_disk(&error))?;
     recipe.save(&Recipe::path_beside(&path)).map_err(|error| full_disk(&error))?;
     assignment.save(&QuantAssignment::path_beside(&path)).map_err(|error| full_disk(&error))?;
     if !table.values.is_empty() {
@@ -308,7 +312,7 @@ fn batch_size(samples: &dyn Samples) -> usize {
         .iter()
         .map(|input| input.shape.iter().product::<usize>().saturating_mul(input.element.bytes()))
         .fold(0usize, usize::saturating_add);
-    (BATCH_BYTES / bytes.max(1)).clamp(1, 32)
+    (BATCH_BYTES / bytes.max(1)).clamp(1, 8)
 }
 
 fn refused(destination: &Destination, reason: &str) -> Result<ExitCode, Message> {
