@@ -24,17 +24,11 @@ use crate::file;
 const LARGEST_FILE: usize = i32::MAX as usize;
 
 /// How a model is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Constants of this many bytes or more go to a file of their own beside the model, called as the model's with
     /// `.data` behind it. `None` does so only where the model's file would pass 2 GiB, for constants of 1 KiB or more.
     pub external_from: Option<usize>,
-}
-
-impl Default for WriteOptions {
-    fn default() -> Self {
-        WriteOptions { external_from: None }
-    }
 }
 
 /// Writes a model under a temporary name in the same folder, then renames it over `path`; constants go to a file

@@ -77,10 +77,7 @@ fn of_log_probabilities(node: &mut Lowering<'_>, x: ValueId) -> Result<(), Fault
         let zero = node.float("zero", 0.0, dtype)?;
         let rest = match weights {
             Some(weights) => weights,
-            None => {
-                let one = node.float("one", 1.0, dtype)?;
-                one
-            }
+            None => node.float("one", 1.0, dtype)?,
         };
         weights = Some(node.add("kept_weights", Op::Select(Select::Where), &[mask, zero, rest])?);
     }

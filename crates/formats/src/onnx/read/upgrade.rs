@@ -151,12 +151,14 @@ pub(super) fn to_newest(
             call.proto.attribute.push(string_proto("coordinate_transformation_mode", "output_half_pixel"));
         }
         "BatchNormalization" if version < 9 => {
-            if call.take("spatial").is_some_and(|spatial| spatial.i() != 1) {
+            let spatial = call.take("spatial");
+            if spatial.is_some_and(|spatial| spatial.i() != 1) {
                 return Ok(Some("statistics of each element (`spatial` of 0) are not supported"));
             }
         }
         "SpaceToDepth" => {
-            if call.take("mode").is_some_and(|mode| mode.s() != b"DCR") {
+            let mode = call.take("mode");
+            if mode.is_some_and(|mode| mode.s() != b"DCR") {
                 return Ok(Some("of the modes of SpaceToDepth only DCR is supported"));
             }
         }
