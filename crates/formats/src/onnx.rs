@@ -1,13 +1,21 @@
-//! ONNX: the graph's operators mapped to and from those of the default operator set, all others kept as they are.
+//! ONNX: the operators of files mapped to and from those of the representation, all others kept as they are.
 //!
-//! Read are operator sets 13 to 28 of the default domain. `Constant` nodes and initializers become constants; an
+//! Read are operator sets 7 to 28 of the default domain. Nodes of older sets are brought to the newest form: what is an
+//! input there becomes a constant. Quantized operators (QLinearConv, and those of ONNX Runtime's `com.microsoft` set)
+//! become Dequantize, the operator, Quantize; its fused operators become those they are made of. Calls of the model's
+//! functions are replaced by the functions' nodes. Graphs that nodes run become subgraphs of the model, and what these
+//! read from outside their last inputs. `Constant` nodes and initializers become constants, sparse ones dense; an
 //! initializer that is also listed as an input counts as a constant. What a file says beside the meaning of the model
 //! is kept under the metadata keys named here, and written back to its place.
 //!
+//! Written is the model's own operator set, in the forms that it has, or the first later one that can say all that the
+//! model uses.
+//!
 //! Not kept, because the representation has no room for them: documentation and metadata of single values, tensors and
-//! attributes, denotations of types and dimensions, and placements on devices. Refused by name, because dropping them
-//! would change the model: functions of the model, training information, quantization annotations, sparse tensors, sequences, maps, optional
-//! values, and operators with subgraphs.
+//! attributes, denotations of types and dimensions, placements on devices, and functions as such. Quantization
+//! annotations are kept as text. Refused by name, because dropping them would change the model: training information,
+//! sequences, maps and optional values, and kept operators with graphs of their own. A node that is kept as it is needs
+//! the types of its outputs in the file.
 
 mod attributes;
 mod error;
