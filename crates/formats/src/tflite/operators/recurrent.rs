@@ -25,7 +25,7 @@ const PEEPHOLE_GATES: [usize; 3] = [0, 2, 1];
 /// The operator with the parts of each gate put together, where all of it is f32 and nothing of it is only known to
 /// TFLite; else with the format's own inputs.
 pub(super) fn lstm(site: &mut Site<'_, '_>) -> Mapped {
-    site.arity(5, 24, 1)?;
+    site.arity(1, 24, 1)?;
     if site.inputs.len() < 20 {
         return Err(format!("20 or 24 inputs were expected, found {}", site.inputs.len()).into());
     }
@@ -43,6 +43,9 @@ pub(super) fn lstm(site: &mut Site<'_, '_>) -> Mapped {
     // A step changes a cell by less than 1, so that a limit of as many steps is none.
     let cell_clip = site.float("cell_clip")?;
     let time = site.shape(0)?.get(usize::from(!site.flag("time_major"))).and_then(Dim::known);
+    if site.inputs[INPUT_WEIGHTS].is_none() || site.inputs[RECURRENT_WEIGHTS].is_none() {
+        return keep("its input gate is what its forget gate leaves");
+    }
     let clipped = cell_clip != 0.0 && time.is_none_or(|time| time as f32 > cell_clip);
     let extra = [PROJECTION, PROJECTION + 1].into_iter().chain(NORMALIZATION..site.inputs.len());
     let plain = extra.clone().all(|position| site.inputs[position].is_none());
