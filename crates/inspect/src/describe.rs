@@ -16,6 +16,8 @@ use crate::{Distribution, Format, InspectError, OpenedModel, Role};
 
 pub use text::{TextOptions, text};
 
+pub(crate) use layers::operator;
+
 /// Everything that can be said of a model without running it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Description {

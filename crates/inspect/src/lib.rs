@@ -13,14 +13,22 @@ mod distribution;
 mod names;
 mod structure;
 
+mod layout;
+mod outputs;
+
 pub mod number;
+pub mod statistics;
 pub mod table;
 
+pub mod compare;
 pub mod describe;
+pub mod dump;
+pub mod evaluate;
 
 pub use distribution::{BINS, Distribution, numbers};
 pub use error::InspectError;
 pub use feed::{DataSettings, model_inputs, named_tensors, tensor_of};
 pub use names::{bare_name, shortened};
 pub use open::{Format, OpenedModel, open};
+pub use outputs::Side;
 pub use structure::Role;

@@ -5,9 +5,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use calipers_formats::{onnx, tflite};
-use calipers_ir::{Graph, Model};
+use calipers_ir::{Graph, Model, Node, Tensor};
+use calipers_passes::{PassError, Rewritten, canonicalize};
 use calipers_quant::{Document, QuantAssignment, Recipe};
-use calipers_runtime::{Session, SessionOptions};
+use calipers_runtime::{Session, SessionOptions, evaluate};
 use serde::{Deserialize, Serialize};
 
 use crate::{DataSettings, InspectError};
@@ -94,14 +95,34 @@ impl OpenedModel {
         &self.model.graph
     }
 
-    /// A session for the model.
+    /// A session for the canonical form of the model, which has the names of its inputs and outputs.
     ///
     /// # Errors
-    /// When the instruction set is not there or the threads cannot be started.
+    /// When the graph has no canonical form, the instruction set is not there or the threads cannot be started.
     pub fn session(&self, threads: usize) -> Result<Session, InspectError> {
+        self.session_of(self.canonical()?.graph, threads)
+    }
+
+    /// The graph in canonical form, with what became of its values.
+    ///
+    /// # Errors
+    /// When a pass breaks it.
+    pub fn canonical(&self) -> Result<Rewritten, InspectError> {
+        let compute = |node: &Node, inputs: &[Option<&Tensor>]| {
+            evaluate(&node.name, &node.op, inputs, node.outputs.len()).ok()
+        };
+        canonicalize(&self.model.graph, &compute).map_err(|source| self.pass_error(source))
+    }
+
+    /// A session for a graph that was made of this model's.
+    pub(crate) fn session_of(&self, graph: Graph, threads: usize) -> Result<Session, InspectError> {
         let options = SessionOptions::default().with_threads(threads);
-        Session::with_subgraphs(self.model.graph.clone(), self.model.subgraphs.clone(), options)
+        Session::with_subgraphs(graph, self.model.subgraphs.clone(), options)
             .map_err(|source| self.run_error(source))
+    }
+
+    pub(crate) fn pass_error(&self, source: PassError) -> InspectError {
+        InspectError::Pass { path: self.path.clone(), source: Box::new(source) }
     }
 
     /// The recipe that was written beside the model; `None` when there is none.

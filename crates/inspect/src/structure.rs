@@ -26,29 +26,19 @@ impl Readers {
     }
 }
 
-/// A constant that a node reads, directly or through nodes that only convert or rearrange it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Source {
-    pub constant: ValueId,
-    /// The node that dequantizes it on the way.
-    pub dequantize: Option<NodeId>,
-}
-
-/// The constant behind an argument; `None` when data are behind it.
-pub(crate) fn source(graph: &Graph, argument: ValueId) -> Option<Source> {
-    let (mut value, mut dequantize) = (argument, None);
+/// The constant behind an argument, reached directly or through nodes that only convert or rearrange it; `None` when data
+/// are behind it.
+pub(crate) fn source(graph: &Graph, argument: ValueId) -> Option<ValueId> {
+    let mut value = argument;
     // Nodes stand in topological order, so that every step leads further to the front.
     while graph.constant(value).is_none() {
-        let id = graph.producer(value)?;
-        let node = graph.node(id);
-        match &node.op {
-            Op::DequantizeLinear(_) => dequantize = dequantize.or(Some(id)),
-            op if carries(op) => {}
-            _ => return None,
+        let node = graph.node(graph.producer(value)?);
+        if !carries(&node.op) {
+            return None;
         }
         value = node.input(0)?;
     }
-    Some(Source { constant: value, dequantize })
+    Some(value)
 }
 
 /// Whether an operator passes its first argument on: converted, rearranged or as it is.

@@ -35,7 +35,7 @@ pub(super) fn layers(subgraph: Option<&str>, graph: &Graph, found: &[Found]) -> 
             .inputs
             .iter()
             .flatten()
-            .filter_map(|&input| facts.get(&source(graph, input)?.constant).copied())
+            .filter_map(|&input| facts.get(&source(graph, input)?).copied())
             .filter(|found| matches!(found.facts.role, Role::Weight | Role::Bias))
             .collect();
         sources.sort_by_key(|found| found.id);

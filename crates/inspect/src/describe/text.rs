@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::number::{MISSING, count, percent, three};
 use crate::table::{Align, Table};
-use crate::{Role, shortened};
+use crate::{Format, Role, shortened};
 
 use super::{Description, Layer, Port, ScaleFacts};
 
@@ -52,11 +52,14 @@ fn head(out: &mut String, description: &Description) {
     let (producer, version) = &description.producer;
     let _ = writeln!(out, "{}", description.file.display());
     let made = format!("{producer} {version}");
+    let opsets = match description.format {
+        Format::Onnx => format!(", operator set {}", opsets.join(", ")),
+        Format::Tflite => String::new(),
+    };
     let _ = writeln!(
         out,
-        "  {}, operator set {}, made by {}",
+        "  {}{opsets}, made by {}",
         description.format,
-        opsets.join(", "),
         if made.trim().is_empty() { "an unnamed program" } else { made.trim() }
     );
     let _ = writeln!(
