@@ -400,6 +400,12 @@ fn known_product(dims: &[Dim]) -> Option<usize> {
     dims.iter().filter_map(Dim::known).try_fold(1usize, usize::checked_mul)
 }
 
+/// Whether an extent has a name that stands for one number wherever it stands. Names with a `?` stand for numbers that
+/// no rule tells.
+fn is_named(dim: &Dim) -> bool {
+    matches!(dim, Dim::Symbolic(name) if !name.contains('?'))
+}
+
 const LONGEST_DERIVED_NAME: usize = 120;
 
 /// A symbolic extent named by the formula that gives it. Formulas can double in length from node to node, so long ones
@@ -439,7 +445,7 @@ fn reshape(context: &Context<'_>, x: &TensorType, target: &[i64]) -> Result<Tens
     let mut source_left: Vec<Dim> = source.clone();
     let mut target_left = Vec::new();
     for dim in shape.iter().flatten() {
-        match source_left.iter().position(|other| other == dim && dim.known().is_none()) {
+        match source_left.iter().position(|other| other == dim && is_named(dim)) {
             Some(index) => drop(source_left.remove(index)),
             None => target_left.push(dim.clone()),
         }
