@@ -6,6 +6,7 @@ use calipers_ir::{DType, Graph, GraphEditor, Node, Op, Tensor, TensorType, Value
 use calipers_runtime::{Demand, Probe, Session, SessionOptions};
 
 use crate::decide::{Decision, Structure, decide};
+use crate::ranges::squared_error;
 use crate::{
     Batch, CalibrationOptions, CalibrationTable, Candidate, ObserverKind, Parameters, QuantError, Recipe,
 };
@@ -15,7 +16,9 @@ use crate::{
 /// The graph runs on the samples. For each node that reads such a value (or what only rearranges it) behind its
 /// Dequantize node, that node alone runs on the real input and on the input as each candidate would quantize it, all else
 /// in float; the squared error of its output, relative to the output's square, is added up over readers and samples.
-/// A value that no such node reads is judged by its own error. Candidates with the same parameters are judged once.
+/// A value that no such node reads is judged by its own error. Where the value's own squared error, by its histogram, is
+/// larger over all that was observed than over the samples, the candidate's error is multiplied by that ratio, because a
+/// range that cuts extremes costs nothing on samples that lack them. Candidates with the same parameters are judged once.
 ///
 /// # Errors
 /// A graph that does not run.
@@ -52,7 +55,8 @@ pub(crate) fn judge_in(
             .run(&inputs, &mut jury)
             .map_err(|error| QuantError::Run { graph: graph.name().to_owned(), error: Box::new(error) })?;
     }
-    for (id, contest) in jury.contests {
+    for (id, mut contest) in jury.contests {
+        contest.weigh();
         if let Some(observer) = table.values.get_mut(&graph.value(id).name) {
             let judged = contest.candidates.into_iter().map(|(_, candidate)| candidate);
             observer.candidates = if contest.judged { judged.collect() } else { Vec::new() };
@@ -64,9 +68,41 @@ pub(crate) fn judge_in(
 /// The candidates for one value.
 struct Contest {
     candidates: Vec<(Parameters, Candidate)>,
+    /// For each candidate, the mean squared error of the value itself over all that was observed.
+    observed: Vec<f64>,
+    /// The same, summed, over what the candidates were judged on, and how many numbers that were.
+    kept: Vec<f64>,
+    count: u64,
     judged: bool,
     /// Whether some node can judge; else the value's own error does.
     has_readers: bool,
+}
+
+impl Contest {
+    /// Counts what the candidates do to the value itself in one tensor.
+    fn count(&mut self, x: &Tensor) {
+        let Some(real) = x.as_f32() else { return };
+        self.count += real.len() as u64;
+        for ((parameters, _), kept) in self.candidates.iter().zip(&mut self.kept) {
+            if let Ok(quantized) = parameters.fake_quantize("x", x)
+                && let Some(quantized) = quantized.as_f32()
+            {
+                let squares = real.iter().zip(quantized.iter()).map(|(a, b)| f64::from(a - b).powi(2));
+                *kept += squares.sum::<f64>();
+            }
+        }
+    }
+
+    /// Makes up for the extremes that the few samples lack.
+    fn weigh(&mut self) {
+        let candidates = self.candidates.iter_mut().zip(self.observed.iter().zip(&self.kept));
+        for ((_, candidate), (&observed, &kept)) in candidates {
+            let kept = kept / self.count.max(1) as f64;
+            if kept > 0.0 && observed > kept {
+                candidate.error *= observed / kept;
+            }
+        }
+    }
 }
 
 /// A probe that judges as values come.
@@ -101,7 +137,17 @@ impl<'a> Jury<'a> {
                     candidates.push((parameters, Candidate { observer: kind, range, error: 0.0 }));
                 }
             }
-            contests.insert(id, Contest { candidates, judged: false, has_readers: false });
+            let bins = match (&observer.histogram, observer.range) {
+                (Some(histogram), Some(range)) => histogram.bins(range),
+                _ => Vec::new(),
+            };
+            let elements = observer.elements.max(1) as f64;
+            let mean =
+                |(parameters, _): &(Parameters, Candidate)| squared_error(&bins, parameters) / elements;
+            let observed: Vec<f64> = candidates.iter().map(mean).collect();
+            let kept = vec![0.0; candidates.len()];
+            let contest = Contest { candidates, observed, kept, count: 0, judged: false, has_readers: false };
+            contests.insert(id, contest);
         }
         let mut readers: HashMap<usize, Vec<(ValueId, ValueId)>> = HashMap::new();
         for (id, node) in graph.node_ids() {
@@ -170,6 +216,7 @@ impl<'a> Jury<'a> {
             let Some(contest) = self.contests.get_mut(&root) else { continue };
             let Some(real) = alone.run(&x) else { continue };
             contest.judged = true;
+            contest.count(&x);
             for (parameters, candidate) in &mut contest.candidates {
                 let quantized = parameters.fake_quantize(node.name.as_str(), &x).ok();
                 candidate.error += quantized
@@ -195,6 +242,7 @@ impl Probe for Jury<'_> {
             && let Some(real) = value.as_f32()
         {
             contest.judged = true;
+            contest.count(value);
             for (parameters, candidate) in &mut contest.candidates {
                 let quantized = parameters.fake_quantize(name, value).ok();
                 let error = quantized.and_then(|x| Some(relative_error(&real, x.as_f32()?.as_ref())));
