@@ -12,3 +12,15 @@ mod reduce;
 mod spatial;
 mod unary;
 mod suite;
+
+use std::path::Path;
+
+use suite::{Data, Ours, Output};
+
+/// Cases of an operator and type: all.
+const CASES_OF_A_KIND: usize = usize::MAX;
+
+/// The outputs of a case, by the definition; the runtime's tests take the model instead.
+fn compute(_: &Path, _: &[(&Data, &[usize])], ours: Ours) -> Result<Vec<Output>, String> {
+    Ok(ours().iter().map(|data| (data.kind().1, data.bytes())).collect())
+}
