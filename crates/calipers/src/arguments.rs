@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::CompareArguments;
 use crate::data::DataCommand;
+use crate::eval::EvalArguments;
 use crate::inspect::InspectArguments;
 use crate::quantize::QuantizeArguments;
 
@@ -34,6 +36,17 @@ pub enum Command {
     ///
     /// Exit status: 0, or 2 when the file cannot be read.
     Inspect(Box<InspectArguments>),
+    /// Run a model on data: accuracy with its interval, agreement with another model.
+    ///
+    /// Exit status: 0, or 2 when the model or the data cannot be used.
+    Eval(Box<EvalArguments>),
+    /// Compare two models layer by layer: which one is to blame for the difference of their outputs.
+    ///
+    /// Layers are aligned by name, or by operator, shape and order. Each is then computed as the first model does, one at a
+    /// time, and the rest of the second model run from there: by what the output error drops, the layer contributes.
+    ///
+    /// Exit status: 0, or 2 when a model or the data cannot be used.
+    Compare(Box<CompareArguments>),
     /// Quantize a float ONNX model, and check the result before it is written.
     ///
     /// Calibrates on samples, decides for each node and value, writes the model with its recipe, assignment and

@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod compare;
 mod data;
-#[allow(dead_code)]
 mod data_arguments;
 mod environments;
+mod eval;
 mod inspect;
 mod output;
 mod progress;
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Study(arguments) => study::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
         Command::Env(arguments) => environments::run(&arguments),

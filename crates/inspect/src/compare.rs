@@ -1,6 +1,7 @@
 //! Two models layer by layer: how much each value differs, and which layer is to blame for the output's error.
 
 mod align;
+mod html;
 mod logical;
 mod measure;
 mod restore;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::evaluate::OutputDifference;
 
 pub use align::{How, Permutation};
+pub use html::html;
 pub use run::compare;
 pub use text::{TextOptions, text};
 

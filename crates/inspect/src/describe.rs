@@ -1,5 +1,6 @@
 //! What is in a model: layers, tensors, quantization parameters, operations and bytes.
 
+mod html;
 mod layers;
 mod ledger;
 mod tensors;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use crate::{Distribution, Format, InspectError, OpenedModel, Role};
 
+pub use html::html;
 pub use text::{TextOptions, text};
 
 pub(crate) use layers::operator;

@@ -17,6 +17,7 @@ mod layout;
 mod outputs;
 
 pub mod number;
+mod page;
 pub mod statistics;
 pub mod table;
 
@@ -31,4 +32,5 @@ pub use feed::{DataSettings, model_inputs, named_tensors, tensor_of};
 pub use names::{bare_name, shortened};
 pub use open::{Format, OpenedModel, open};
 pub use outputs::Side;
+pub use page::escape;
 pub use structure::Role;
