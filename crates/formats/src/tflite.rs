@@ -49,9 +49,9 @@ pub mod keys {
     pub const METADATA_BYTES: &str = "tflite:metadata_bytes:";
     /// Before what a signature says: its number, then `:key`, `:subgraph`, `:input:<name>` or `:output:<name>`.
     pub const SIGNATURE: &str = "tflite:signature:";
-    /// On a node: LiteRT quantizes its float activations at each run, `symmetric` or `asymmetric` around zero, and
-    /// multiplies integers.
-    pub const HYBRID: &str = "tflite:hybrid";
+    /// On a node: LiteRT quantizes its float activations at each run, `symmetric` or `asymmetric` around zero or as a
+    /// `depthwise` convolution does, and multiplies integers.
+    pub const HYBRID: &str = calipers_ir::Node::HYBRID;
     /// On an opaque node: why it is one.
     pub const KEPT: &str = "tflite:kept";
     /// On an opaque node, before `input:<index>` or `output:<index>`: scales and zero points of a quantized tensor.

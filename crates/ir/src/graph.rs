@@ -54,6 +54,15 @@ pub struct Node {
 }
 
 impl Node {
+    /// Key of [`Node::metadata`]: LiteRT quantizes the node's float activations at each run, `symmetric` or `asymmetric`
+    /// around zero or as a `depthwise` convolution does, and multiplies integers.
+    pub const HYBRID: &str = "tflite:hybrid";
+    /// Key of [`Node::metadata`]: LiteRT shifts the 16-bit operands of this sum where all scales are powers of two.
+    pub const POWERS_OF_TWO: &str = "tflite:pot_scale_int16";
+    /// Key of [`Node::metadata`]: a TFLite file has this QuantizeLinear or DequantizeLinear as an operator of its own, so
+    /// that what lies between two of them is computed on floats.
+    pub const STATED: &str = "tflite:stated";
+
     /// The argument at a position, when it is there.
     pub fn input(&self, index: usize) -> Option<ValueId> {
         self.inputs.get(index).copied().flatten()

@@ -65,7 +65,7 @@ family! {
         /// TFLite's UNIDIRECTIONAL_SEQUENCE_LSTM on integer tensors, inputs in its order. What QDQ cannot say of its
         /// inner tensors is stated here: scale and zero point of each of its inputs, intermediates and its output, in
         /// that order; 0 stands for an absent one.
-        TfliteLstm = "UnidirectionalSequenceLstm", 3..=24 {
+        TfliteLstm = "UnidirectionalSequenceLstm", 1..=24 {
             cell_clip: f32 = 0.0,
             projection_clip: f32 = 0.0,
             time_major: bool = false,

@@ -2,12 +2,12 @@
 
 use calipers_ir::{BinaryKind, DType, Tensor, UnaryKind};
 use calipers_kernels::quantize::Params;
-use calipers_kernels::tflite::Activation;
 use calipers_kernels::tflite::binary::{Binary, BinaryOperation, Comparison, Prelu, Relation};
 use calipers_kernels::tflite::lookup::{Function, Table8, Table16};
 use calipers_kernels::tflite::quantize::{Requantize, dequantize, quantize};
 use calipers_kernels::tflite::sigmoid::Sigmoid16;
 use calipers_kernels::tflite::unary::{Absolute, Clamp, HardSwish, LeakyRelu, negate};
+use calipers_kernels::tflite::{self, Activation};
 
 use super::call::{Call, Stored, with_type};
 use crate::error::Error;
@@ -44,16 +44,32 @@ fn quantized<T: Stored>(x: &[f32], params: &[Params], inner: usize) -> Vec<T> {
 }
 
 pub(super) fn requantization(call: &Call<'_>) -> Result<Tensor, Error> {
+    if call.dtype(0) == DType::I32 {
+        return requantized(call, &call.elements::<i32>(0)?);
+    }
+    with_type!(call, T => requantized(call, &call.elements::<T>(0)?))
+}
+
+fn requantized<T: tflite::Element>(call: &Call<'_>, x: &[T]) -> Result<Tensor, Error> {
     let requantize = call.accept(Requantize::new(call.params(0)?, call.unit.output))?;
-    with_type!(call, T => {
-        let x = call.elements::<T>(0)?;
-        match call.unit.dtype {
-            DType::I8 => call.fill::<i8>(|y| { requantize.run(&x, y); Ok(()) }),
-            DType::U8 => call.fill::<u8>(|y| { requantize.run(&x, y); Ok(()) }),
-            DType::I16 => call.fill::<i16>(|y| { requantize.run(&x, y); Ok(()) }),
-            found => call.refuse(format!("a result of type {found}")),
-        }
-    })
+    if x.len() != call.unit.shape.iter().product::<usize>() {
+        return call.refuse("a result of another size");
+    }
+    macro_rules! to {
+        ($type:ty) => {
+            call.fill::<$type>(|y| {
+                requantize.run(x, y);
+                Ok(())
+            })
+        };
+    }
+    match call.unit.dtype {
+        DType::I8 => to!(i8),
+        DType::U8 => to!(u8),
+        DType::I16 => to!(i16),
+        DType::I32 => to!(i32),
+        found => call.refuse(format!("a result of type {found}")),
+    }
 }
 
 pub(super) fn clamp(call: &Call<'_>, bounds: [f32; 2]) -> Result<Tensor, Error> {
@@ -89,7 +105,12 @@ pub(super) fn relation(kind: &BinaryKind) -> Option<Relation> {
     })
 }
 
-pub(super) fn binary(call: &Call<'_>, kind: &BinaryKind, activation: Activation) -> Result<Tensor, Error> {
+pub(super) fn binary(
+    call: &Call<'_>,
+    kind: &BinaryKind,
+    activation: Activation,
+    powers_of_two: bool,
+) -> Result<Tensor, Error> {
     let (left, right) = (call.params(0)?, call.params(1)?);
     let shapes = (call.shape(0)?, call.shape(1)?);
     if let Some(relation) = relation(kind) {
@@ -118,7 +139,8 @@ pub(super) fn binary(call: &Call<'_>, kind: &BinaryKind, activation: Activation)
             });
         }
         let Some(operation) = operation(kind) else { return call.refuse(format!("{kind:?}")) };
-        let binary = call.accept(Binary::new::<T>(operation, left, right, call.unit.output, activation, false))?;
+        let binary = Binary::new::<T>(operation, left, right, call.unit.output, activation, powers_of_two);
+        let binary = call.accept(binary)?;
         let y = call.elements::<T>(1)?;
         call.fill::<T>(|result| { binary.run((&x, shapes.0), (&y, shapes.1), result); Ok(()) })
     })

@@ -120,14 +120,19 @@ fn fits<A>(scales: &[f32], bias: Option<&[A]>, channels: usize) -> bool {
 
 /// The extents of a convolution of `[batch, height, width, channel]`; `inputs_at` is the axis of the weights with the
 /// input channels when transposed (0 elsewhere is that of the outputs).
-fn geometry(call: &Call<'_>, window: &Window, groups: usize, outputs_at: usize) -> Result<Geometry, Error> {
+pub(super) fn geometry(
+    call: &Call<'_>,
+    window: &Window,
+    groups: usize,
+    outputs_at: usize,
+) -> Result<Geometry, Error> {
     let (&[batch, height, width, channels], &[_, rows, columns, outputs]) =
         (call.shape(0)?, call.unit.shape.as_slice())
     else {
         return call.refuse("data of another rank than 4");
     };
     let weights = call.shape(1)?;
-    let (&[.., kernel_height, kernel_width], Some(&stated)) = (weights, weights.get(outputs_at)) else {
+    let (&[_, _, kernel_height, kernel_width], Some(&stated)) = (weights, weights.get(outputs_at)) else {
         return call.refuse("weights of another rank than 4");
     };
     let pair = |values: &[usize]| <[usize; 2]>::try_from(values);
@@ -154,13 +159,25 @@ fn geometry(call: &Call<'_>, window: &Window, groups: usize, outputs_at: usize) 
 }
 
 /// Weights with their axes in another order.
-fn channels_last<W: Copy + Default>(shape: &[usize], order: &[usize], weights: &[W]) -> Vec<W> {
+pub(super) fn channels_last<W: Copy + Default>(shape: &[usize], order: &[usize], weights: &[W]) -> Vec<W> {
     let mut moved = vec![W::default(); weights.len()];
     permute(shape, order, weights, &mut moved);
     moved
 }
 
 fn matmul<T: Stored, A: Accumulator, W: Element>(call: &Call<'_>, right: &[W]) -> Result<Tensor, Error> {
+    let shapes = matrix_shapes(call)?;
+    let product = BatchMatMul::new::<T>(shapes, call.params(0)?, call.params(1)?, call.unit.output);
+    let product = call.accept(product)?;
+    let left = call.elements::<T>(0)?;
+    call.fill::<T>(|y| {
+        product.run::<T, W, A>(&left, right, y);
+        Ok(())
+    })
+}
+
+/// The extents of the product of two operands as they are stored.
+pub(super) fn matrix_shapes(call: &Call<'_>) -> Result<MatrixShapes, Error> {
     let (a, b) = (call.shape(0)?, call.shape(1)?);
     let (&[ref left_batch @ .., rows, depth], &[ref right_batch @ .., inner, columns]) = (a, b) else {
         return call.refuse("operands of a rank below 2");
@@ -170,7 +187,7 @@ fn matmul<T: Stored, A: Accumulator, W: Element>(call: &Call<'_>, right: &[W]) -
     }
     let rank = left_batch.len().max(right_batch.len());
     let padded = |batch: &[usize]| [vec![1; rank - batch.len()], batch.to_vec()].concat();
-    let shapes = MatrixShapes {
+    Ok(MatrixShapes {
         left_batch: padded(left_batch),
         right_batch: padded(right_batch),
         rows,
@@ -178,12 +195,5 @@ fn matmul<T: Stored, A: Accumulator, W: Element>(call: &Call<'_>, right: &[W]) -
         columns,
         left_transposed: false,
         right_transposed: false,
-    };
-    let product = BatchMatMul::new::<T>(shapes, call.params(0)?, call.params(1)?, call.unit.output);
-    let product = call.accept(product)?;
-    let left = call.elements::<T>(0)?;
-    call.fill::<T>(|y| {
-        product.run::<T, W, A>(&left, right, y);
-        Ok(())
     })
 }

@@ -1,6 +1,8 @@
 //! Operators that compute each element by itself, and conversions between types.
 
-use calipers_ir::{BinaryKind, Clip, DType, Op, Select, UnaryKind, VariadicKind};
+use std::collections::BTreeMap;
+
+use calipers_ir::{BinaryKind, Clip, DType, Node, Op, Select, UnaryKind, VariadicKind};
 
 use super::super::read::{Mapped, Numbers, Site, cast, keep};
 use super::super::schema::BuiltinOperator as Builtin;
@@ -28,7 +30,15 @@ pub(super) fn binary(site: &mut Site<'_, '_>, kind: BinaryKind) -> Mapped {
         return keep("its activation is on integers");
     }
     let inputs = [Some(site.real(0)?), Some(site.real(1)?)];
-    site.make(0, Numbers::Real, Op::Binary(kind, calipers_ir::Activation::None), &inputs, activation)
+    let sum = matches!(kind, BinaryKind::Add | BinaryKind::Sub);
+    site.make(0, Numbers::Real, Op::Binary(kind, calipers_ir::Activation::None), &inputs, activation)?;
+    let result = site.result(0)?;
+    if sum && result.ty.dtype == DType::I16 && result.quantization.is_some() && site.flag("pot_scale_int16") {
+        let node = result.name.clone();
+        let note = (Node::POWERS_OF_TWO.to_owned(), String::from("true"));
+        site.graph.note(&node, BTreeMap::from([note]));
+    }
+    Ok(())
 }
 
 /// Of booleans and of integers, which are two operators here.
@@ -114,7 +124,9 @@ pub(super) fn quantize(site: &mut Site<'_, '_>) -> Mapped {
         return Err(format!("its result of type {dtype} has no scale").into());
     };
     let x = site.real(0)?;
-    Ok(site.graph.quantize(site.outputs[0], &quantization, x, &name)?)
+    site.graph.quantize(site.outputs[0], &quantization, x, &name)?;
+    stated(site, &name);
+    Ok(())
 }
 
 /// DEQUANTIZE, from integers or from floats of 16 bits.
@@ -136,5 +148,13 @@ pub(super) fn dequantize(site: &mut Site<'_, '_>) -> Mapped {
         axis: quantization.axis as i64,
         block_size: quantization.block_size,
     });
-    site.store(0, op, &[Some(x), Some(scale), zero_point])
+    site.store(0, op, &[Some(x), Some(scale), zero_point])?;
+    let name = site.result(0)?.name.clone();
+    stated(site, &name);
+    Ok(())
+}
+
+/// Marks a node that the file has as an operator.
+fn stated(site: &mut Site<'_, '_>, node: &str) {
+    site.graph.note(node, BTreeMap::from([(Node::STATED.to_owned(), String::from("true"))]));
 }

@@ -3,7 +3,7 @@
 use calipers_ir::{Activation, DType, Dim, Gemm, Indexing, Op, QuantizeLinear, TensorType, ValueId};
 
 use super::super::read::{Mapped, Numbers, Site, keep};
-use super::window::hybrid;
+use super::window::{hybrid, symmetry};
 
 /// FULLY_CONNECTED: weights `[outputs, inputs]`; data of any rank are rows of `inputs` elements.
 pub(super) fn fully_connected(site: &mut Site<'_, '_>) -> Mapped {
@@ -43,24 +43,28 @@ pub(super) fn fully_connected(site: &mut Site<'_, '_>) -> Mapped {
         transpose_b: true,
         activation: Activation::None,
     });
-    match result {
-        None => site.make(0, Numbers::Real, gemm, &inputs, activation)?,
+    let node = match result {
+        None => {
+            site.make(0, Numbers::Real, gemm, &inputs, activation)?;
+            site.result(0)?.name.clone()
+        }
         Some(shape) => folded(site, gemm, &inputs, activation, shape)?,
-    }
-    let asymmetric = site.flag("asymmetric_quantize_inputs");
-    hybrid(site, 0, 1, asymmetric)
+    };
+    let how = symmetry(site.flag("asymmetric_quantize_inputs"));
+    hybrid(site, &node, [0, 1], how)
 }
 
-/// The product of rows, its result folded into a shape of more axes.
+/// The product of rows, its result folded into a shape of more axes. Returns the name of the product.
 fn folded(
     site: &mut Site<'_, '_>,
     gemm: Op,
     inputs: &[Option<ValueId>],
     activation: Activation,
     shape: Vec<i64>,
-) -> Mapped {
+) -> Mapped<String> {
     let gemm = gemm.with_activation(activation).unwrap_or(gemm);
     let mut rows = site.step("Gemm", gemm, inputs, DType::F32)?;
+    let node = site.graph.editor.value(rows).name.clone();
     if let Some(quantization) = site.result(0)?.quantization.clone() {
         let (scale, zero_point) = site.graph.parameters(site.outputs[0], &quantization)?;
         let dtype = site.result(0)?.ty.dtype;
@@ -68,7 +72,8 @@ fn folded(
         rows = site.step("QuantizeLinear", quantize, &[Some(rows), Some(scale), zero_point], dtype)?;
     }
     let shape = site.integer_list("shape", shape)?;
-    site.store(0, Op::Reshape, &[Some(rows), Some(shape)])
+    site.store(0, Op::Reshape, &[Some(rows), Some(shape)])?;
+    Ok(node)
 }
 
 /// The shape with another last extent, of which one may be left open.
@@ -103,8 +108,9 @@ pub(super) fn batch_matmul(site: &mut Site<'_, '_>) -> Mapped {
         return keep("it gives sums of integers");
     }
     site.make_real(Op::MatMul, &inputs)?;
-    let asymmetric = site.flag("asymmetric_quantize_inputs");
-    hybrid(site, 0, 1, asymmetric)
+    let node = site.result(0)?.name.clone();
+    let how = symmetry(site.flag("asymmetric_quantize_inputs"));
+    hybrid(site, &node, [0, 1], how)
 }
 
 /// EMBEDDING_LOOKUP: inputs are positions and a table. A quantized table is read before it is dequantized.

@@ -90,7 +90,9 @@ fn own(site: &mut Site<'_, '_>) -> Mapped {
         inputs.push(if present { Some(site.stored(position)?) } else { None });
     }
     site.store(0, Op::Recurrent(op), &inputs)?;
-    super::window::hybrid(site, 0, INPUT_WEIGHTS + 1, site.flag("asymmetric_quantize_inputs"))
+    let node = site.result(0)?.name.clone();
+    let how = super::window::symmetry(site.flag("asymmetric_quantize_inputs"));
+    super::window::hybrid(site, &node, [0, INPUT_WEIGHTS + 1], how)
 }
 
 /// Scale and zero point of a tensor, 0 where it has none.

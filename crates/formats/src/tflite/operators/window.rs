@@ -21,7 +21,9 @@ pub(super) fn convolution(site: &mut Site<'_, '_>) -> Mapped {
     let strides = [site.size("stride_h")?, site.size("stride_w")?];
     let dilations = [site.size("dilation_h_factor")?, site.size("dilation_w_factor")?];
     let window = window(site, &x[1..3], &[height, width], &strides, &dilations)?;
-    forward(site, groups, window, &[0, 3, 1, 2])
+    // Per-channel weights meet activations with a zero point, others activations around zero.
+    let per_axis = site.described(1)?.quantization.as_ref().is_some_and(|weights| !weights.per_tensor());
+    forward(site, groups, window, &[0, 3, 1, 2], symmetry(per_axis))
 }
 
 /// DEPTHWISE_CONV_2D: weights `[1, height, width, input channels * multiplier]`.
@@ -42,7 +44,7 @@ pub(super) fn depthwise(site: &mut Site<'_, '_>) -> Mapped {
     let strides = [site.size("stride_h")?, site.size("stride_w")?];
     let dilations = [site.size("dilation_h_factor")?, site.size("dilation_w_factor")?];
     let window = window(site, &x[1..3], &[height, width], &strides, &dilations)?;
-    forward(site, groups, window, &[3, 0, 1, 2])
+    forward(site, groups, window, &[3, 0, 1, 2], "depthwise")
 }
 
 /// CONV_3D: weights `[depth, height, width, input channels / groups, output channels]`.
@@ -55,28 +57,36 @@ pub(super) fn convolution_3d(site: &mut Site<'_, '_>) -> Mapped {
     let dilations =
         [site.size("dilation_d_factor")?, site.size("dilation_h_factor")?, site.size("dilation_w_factor")?];
     let window = window(site, &x[1..4], &[depth, height, width], &strides, &dilations)?;
-    forward(site, groups, window, &[4, 3, 0, 1, 2])
+    forward(site, groups, window, &[4, 3, 0, 1, 2], "symmetric")
 }
 
-fn forward(site: &mut Site<'_, '_>, groups: usize, window: Window, permutation: &[usize]) -> Mapped {
+fn forward(
+    site: &mut Site<'_, '_>,
+    groups: usize,
+    window: Window,
+    permutation: &[usize],
+    how: &str,
+) -> Mapped {
     let activation = site.activation()?;
     let inputs = [Some(site.real(0)?), Some(site.permuted(1, permutation)?), site.optional(2)?];
     let op = Op::Conv(Conv { groups, window, layout: Layout::Nhwc, activation: NONE });
     site.make(0, Numbers::Real, op, &inputs, activation)?;
-    // Per-channel weights meet activations with a zero point, others activations around zero.
-    let per_axis = site.described(1)?.quantization.as_ref().is_some_and(|weights| !weights.per_tensor());
-    hybrid(site, 0, 1, per_axis)
+    let node = site.result(0)?.name.clone();
+    hybrid(site, &node, [0, 1], how)
+}
+
+/// Around zero or not.
+pub(super) fn symmetry(asymmetric: bool) -> &'static str {
+    if asymmetric { "asymmetric" } else { "symmetric" }
 }
 
 /// Marks a node that LiteRT computes on integers although its activations are floats.
-pub(super) fn hybrid(site: &mut Site<'_, '_>, data: usize, weights: usize, asymmetric: bool) -> Mapped {
+pub(super) fn hybrid(site: &mut Site<'_, '_>, node: &str, [data, weights]: [usize; 2], how: &str) -> Mapped {
     let (data, weights) = (site.described(data)?, site.described(weights)?);
     if data.ty.dtype != DType::F32 || weights.quantization.is_none() {
         return Ok(());
     }
-    let node = site.result(0)?.name.clone();
-    let how = if asymmetric { "asymmetric" } else { "symmetric" };
-    site.graph.note(&node, BTreeMap::from([(keys::HYBRID.to_owned(), how.to_owned())]));
+    site.graph.note(node, BTreeMap::from([(keys::HYBRID.to_owned(), how.to_owned())]));
     Ok(())
 }
 
@@ -146,7 +156,8 @@ pub(super) fn transposed(site: &mut Site<'_, '_>, axes: usize) -> Mapped {
         activation: NONE,
     });
     site.make(0, Numbers::Real, op, &inputs, activation)?;
-    hybrid(site, 2, 1, false)
+    let node = site.result(0)?.name.clone();
+    hybrid(site, &node, [2, 1], "asymmetric")
 }
 
 /// AVERAGE_POOL_2D, MAX_POOL_2D, and L2_POOL_2D, which is the square root of the mean of squares.
