@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use calipers_formats::onnx;
-use calipers_ir::Model;
+use calipers_ir::{DType, Dim, GraphEditor, Model, Op, Opaque, TensorType};
 use calipers_models::{Options, resnet8};
 use serde_json::Value;
 
@@ -175,6 +175,31 @@ fn bad_input_is_refused_and_leaves_nothing() {
     let message = refusal(folder.path(), &["float.onnx", "--data", "data"]);
     assert!(message.contains("'input' has the value NaN at element 7"), "{message}");
     assert!(message.contains('5'), "the sample is named: {message}");
+}
+
+#[test]
+fn operators_that_nobody_knows_are_named_where_they_block_calibration() {
+    let folder = setting();
+    let read = onnx::read(folder.path().join("float.onnx")).expect("reads");
+    let mut editor = GraphEditor::edit(&read.graph);
+    let mut value = read.graph.outputs()[0];
+    for (node, name) in [("first", "Fancy"), ("second", "Fancier")] {
+        let op = Op::Opaque(Opaque {
+            domain: String::from("example"),
+            op_type: name.to_owned(),
+            attributes: Default::default(),
+        });
+        let ty = TensorType::new(DType::F32, [Dim::symbolic("N"), Dim::Known(10)]);
+        let made = editor.add_typed_node(node, op, &[Some(value)], vec![(format!("{node}_out"), ty)]);
+        value = made.expect("a node")[0];
+    }
+    editor.add_output(value);
+    let mut model = Model::new(editor.build().expect("a graph"));
+    model.opsets.insert(String::from("example"), 1);
+    onnx::write(&model, folder.path().join("fancy.onnx")).expect("writes");
+    let message = refusal(folder.path(), &["fancy.onnx", "--data", "data"]);
+    assert!(message.contains("node `first`"), "{message}");
+    assert!(message.contains("Fancy (node `first`), Fancier (node `second`)"), "{message}");
 }
 
 #[cfg(unix)]
