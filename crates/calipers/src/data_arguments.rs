@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use calipers_data::samples::{
     ChannelOrder, CifarSplit, Crop, Filter, Layout, OpenOptions, Opened, PreprocessingOverrides, Resize,
-    Scale, TokenOptions, open, subset,
+    SamplesError, Scale, TokenOptions, open, subset,
 };
-use calipers_inspect::{DataSettings, OpenedModel, model_inputs};
+use calipers_inspect::{DataSettings, OpenedModel, model_inputs, quantizing, real_inputs};
 use clap::{Args, ValueEnum};
 
 use crate::Message;
@@ -152,7 +152,13 @@ impl DataArguments {
         let path = self.path(purpose)?;
         let inputs = model_inputs(model).map_err(|error| error.to_string())?;
         let options = self.options(&inputs, kept, split)?;
-        let opened = open(path, &inputs, &options).map_err(|error| error.to_string())?;
+        let opened = match (open(path, &inputs, &options), real_inputs(&inputs)) {
+            // Arrays of real numbers for an input of integers.
+            (Err(SamplesError::Inputs { .. }), Some(real)) => open(path, &real, &options)
+                .map(|opened| Opened { samples: quantizing(opened.samples, &inputs), ..opened }),
+            (opened, _) => opened,
+        };
+        let opened = opened.map_err(|error| error.to_string())?;
         let chosen = match self.limit {
             None => (0..opened.samples.len()).collect(),
             Some(limit) => {

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use calipers_data::samples::{
-    Element, Extent, InputQuantization, ModelInput, NamedArray, Preprocessing, SampleBatch,
+    BatchRule, Element, Extent, InputQuantization, ModelInput, NamedArray, Preprocessing, SampleBatch,
+    SampleInput, Samples, SamplesError,
 };
 use calipers_ir::{DType, Dim, Tensor};
 use serde::{Deserialize, Serialize};
@@ -144,4 +145,79 @@ pub fn named_tensors(batch: SampleBatch) -> Result<Vec<(String, Tensor)>, Inspec
         })
     };
     batch.arrays.into_iter().map(tensor).collect()
+}
+
+/// Inputs with f32 in the place of quantized integers, for data of real numbers. `None` when no input is quantized.
+pub fn real_inputs(inputs: &[ModelInput]) -> Option<Vec<ModelInput>> {
+    let real = |input: &ModelInput| match input.quantization {
+        Some(_) => ModelInput { element: Element::F32, quantization: None, ..input.clone() },
+        None => input.clone(),
+    };
+    let any = inputs.iter().any(|input| input.quantization.is_some());
+    any.then(|| inputs.iter().map(real).collect())
+}
+
+/// Samples that were opened for [`real_inputs`], as integers for the `inputs` themselves.
+pub fn quantizing(samples: Box<dyn Samples>, inputs: &[ModelInput]) -> Box<dyn Samples> {
+    let of = |input: &SampleInput| {
+        let found = inputs.iter().find(|other| other.name == input.name);
+        SampleInput { element: found.map_or(input.element, |found| found.element), ..input.clone() }
+    };
+    let bound = samples.inputs().iter().map(of).collect();
+    Box::new(Quantizing { samples, inputs: inputs.to_vec(), bound })
+}
+
+/// Samples of real numbers for inputs of quantized integers.
+#[derive(Debug)]
+struct Quantizing {
+    samples: Box<dyn Samples>,
+    inputs: Vec<ModelInput>,
+    bound: Vec<SampleInput>,
+}
+
+impl Quantizing {
+    fn quantized(&self, array: NamedArray) -> NamedArray {
+        let input = self.inputs.iter().find(|input| input.name == array.name);
+        let Some((input, by)) = input.and_then(|input| Some((input, input.quantization?))) else {
+            return array;
+        };
+        let Some((low, high)) = input.element.range() else { return array };
+        let mut bytes = Vec::with_capacity(array.bytes.len() / 4 * input.element.bytes());
+        for real in array.to_f32() {
+            let integer = (real / by.scale).round_ties_even() as i128 + i128::from(by.zero_point);
+            let integer = integer.clamp(low, high).to_le_bytes();
+            bytes.extend_from_slice(integer.get(..input.element.bytes()).unwrap_or_default());
+        }
+        NamedArray { element: input.element, bytes, ..array }
+    }
+}
+
+impl Samples for Quantizing {
+    fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn inputs(&self) -> &[SampleInput] {
+        &self.bound
+    }
+
+    fn batch_rule(&self) -> BatchRule {
+        self.samples.batch_rule()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<Vec<NamedArray>, SamplesError> {
+        Ok(self.samples.batch(indices)?.into_iter().map(|array| self.quantized(array)).collect())
+    }
+
+    fn labels(&self) -> Option<&[u32]> {
+        self.samples.labels()
+    }
+
+    fn class_names(&self) -> Option<&[String]> {
+        self.samples.class_names()
+    }
+
+    fn sample_name(&self, index: usize) -> String {
+        self.samples.sample_name(index)
+    }
 }

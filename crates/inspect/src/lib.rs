@@ -28,7 +28,7 @@ pub mod evaluate;
 
 pub use distribution::{BINS, Distribution, numbers};
 pub use error::InspectError;
-pub use feed::{DataSettings, model_inputs, named_tensors, tensor_of};
+pub use feed::{DataSettings, model_inputs, named_tensors, quantizing, real_inputs, tensor_of};
 pub use names::{bare_name, shortened};
 pub use open::{Format, OpenedModel, open};
 pub use outputs::Side;

@@ -82,8 +82,16 @@ pub(super) fn by_name(a: &[Shaped<'_>], b: &[Shaped<'_>], renames: &[&Renames]) 
 }
 
 /// Pairs by the order of layers: the longest common sequence of equal operators with shapes that fit, operators with
-/// weights counting more. Inputs go by their order.
-pub(super) fn by_order(a: &[Shaped<'_>], b: &[Shaped<'_>]) -> Vec<Pair> {
+/// weights counting more. Inputs go by their order. Of values that are in `known` pairs there are none, nor of those that
+/// stand before such a value in one model and behind it in the other.
+pub(super) fn by_order(a: &[Shaped<'_>], b: &[Shaped<'_>], known: &[Pair]) -> Vec<Pair> {
+    let fits = |i: usize, j: usize| {
+        known.iter().all(|pair| pair.a != i && pair.b != j && (pair.a < i) == (pair.b < j))
+    };
+    let a: Vec<(usize, &Shaped<'_>)> =
+        a.iter().enumerate().filter(|(i, _)| known.iter().all(|pair| pair.a != *i)).collect();
+    let b: Vec<(usize, &Shaped<'_>)> =
+        b.iter().enumerate().filter(|(j, _)| known.iter().all(|pair| pair.b != *j)).collect();
     let score = |x: &Shaped<'_>, y: &Shaped<'_>| -> u32 {
         let fit = x.shape.zip(y.shape).is_some_and(|(x, y)| permutation(x, y).is_some());
         let (x, y) = (kind(&x.logical.operator), kind(&y.logical.operator));
@@ -102,7 +110,7 @@ pub(super) fn by_order(a: &[Shaped<'_>], b: &[Shaped<'_>]) -> Vec<Pair> {
     for i in (0..a.len()).rev() {
         for j in (0..b.len()).rev() {
             let skip = best[(i + 1) * columns + j].max(best[i * columns + j + 1]);
-            let both = match score(&a[i], &b[j]) {
+            let both = match score(a[i].1, b[j].1) {
                 0 => 0,
                 score => score + best[(i + 1) * columns + j + 1],
             };
@@ -112,10 +120,11 @@ pub(super) fn by_order(a: &[Shaped<'_>], b: &[Shaped<'_>]) -> Vec<Pair> {
     let (mut i, mut j, mut pairs) = (0, 0, Vec::new());
     while i < a.len() && j < b.len() {
         let here = best[i * columns + j];
-        let score = score(&a[i], &b[j]);
+        let score = score(a[i].1, b[j].1);
         if score > 0 && here == score + best[(i + 1) * columns + j + 1] {
-            let fit = a[i].shape.zip(b[j].shape).and_then(|(a, b)| permutation(a, b));
-            pairs.extend(fit.map(|permutation| Pair { a: i, b: j, how: How::Order, permutation }));
+            let fit = a[i].1.shape.zip(b[j].1.shape).and_then(|(a, b)| permutation(a, b));
+            let pair = fit.map(|permutation| Pair { a: a[i].0, b: b[j].0, how: How::Order, permutation });
+            pairs.extend(pair.filter(|pair| fits(pair.a, pair.b)));
             (i, j) = (i + 1, j + 1);
         } else if here == best[(i + 1) * columns + j] {
             i += 1;

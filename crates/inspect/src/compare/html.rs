@@ -15,7 +15,7 @@ const CHARTED: usize = 40;
 /// The comparison as a self-contained HTML page. Everything that comes from the files is escaped.
 pub fn html(comparison: &Comparison) -> String {
     let class = if comparison.diverges_first.is_some() { "headline bad" } else { "headline" };
-    let mut body = format!("<p class=\"{class}\">{}</p>\n", escape(&verdict(comparison)));
+    let mut body = format!("<p class=\"{class}\">{}</p>\n", escape(&verdict(comparison, 200)));
     body.push_str("<section>\n<h2>At a glance</h2>\n<div class=\"charts\">\n");
     let label = |layer: &LayerComparison| shortened(&layer.name, 44);
     let contributions = comparison.layers.iter().filter(|layer| layer.contribution.is_some());

@@ -29,8 +29,8 @@ struct Integers {
 impl Measure {
     pub fn add(&mut self, x: &[f32], y: &[f32]) {
         for (&x, &y) in x.iter().zip(y) {
-            let (x, y) = (f64::from(x), f64::from(y));
-            let difference = if x == y { 0.0 } else { x - y };
+            let (x, y) = (finite(x), finite(y));
+            let difference = x - y;
             self.count += 1;
             self.signal += x * x;
             self.other += y * y;
@@ -70,9 +70,9 @@ impl Measure {
     pub fn add_own(&mut self, x: &[f32], y: &[f32]) {
         let (mut signal, mut noise) = self.own.unwrap_or_default();
         for (&x, &y) in x.iter().zip(y) {
-            let (x, y) = (f64::from(x), f64::from(y));
+            let (x, y) = (finite(x), finite(y));
             signal += x * x;
-            noise += if x == y { 0.0 } else { (x - y) * (x - y) };
+            noise += (x - y) * (x - y);
         }
         self.own = Some((signal, noise));
     }
@@ -108,6 +108,12 @@ impl Measure {
         let levels = high as f64 - low as f64 + 1.0;
         Some(1.0 - (found.greatest as f64 - found.least as f64 + 1.0) / levels)
     }
+}
+
+/// What is not finite counts as the largest f32, so that sums stay numbers.
+pub(super) fn finite(number: f32) -> f64 {
+    let number = if number.is_nan() { f32::MAX } else { number.clamp(-f32::MAX, f32::MAX) };
+    f64::from(number)
 }
 
 fn decibels(signal: f64, noise: f64) -> Option<f64> {

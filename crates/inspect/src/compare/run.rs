@@ -16,7 +16,7 @@ use crate::{InspectError, Side, named_tensors};
 
 use super::align::{How, Pair, Permutation, Shaped, by_name, by_order};
 use super::logical::{Logical, logicals};
-use super::measure::Measure;
+use super::measure::{Measure, finite};
 use super::restore::{Recorded, Remainder, to_record};
 use super::segment::Segment;
 use super::{Alignment, Comparison, ComparisonOptions, LayerComparison};
@@ -179,11 +179,15 @@ fn align(first: &Subject<'_>, second: &Subject<'_>, x: &Recorded, y: &Recorded) 
     let all = b.iter().filter(|value| value.logical.node.is_some() && value.shape.is_some()).count();
     let mut pairs = named;
     if 2 * layers(&pairs) < all {
-        let ordered = by_order(&a, &b);
+        let ordered = by_order(&a, &b, &[]);
         if layers(&ordered) > layers(&pairs) {
             pairs = ordered;
         }
     }
+    // Between layers that are aligned, the order says more than it does for the whole.
+    let between = by_order(&a, &b, &pairs);
+    pairs.extend(between);
+    pairs.sort_by_key(|pair| pair.b);
     // Where a shape reads both ways, what the values say decides.
     for pair in &mut pairs {
         let (Some((x, x_shape)), Some((y, y_shape))) = (first.value(pair.a, x), second.value(pair.b, y))
@@ -326,7 +330,7 @@ fn restore(
 fn noise(x: Option<&[f32]>, y: Option<&[f32]>) -> f64 {
     let (Some(x), Some(y)) = (x, y) else { return 0.0 };
     let squared = |(&x, &y): (&f32, &f32)| {
-        let difference = if x == y { 0.0 } else { f64::from(x) - f64::from(y) };
+        let difference = finite(x) - finite(y);
         difference * difference
     };
     x.iter().zip(y).map(squared).sum()
@@ -363,10 +367,10 @@ impl Outputs {
             let (Some(x), Some(y)) = (x, y) else { continue };
             let (measure, total) = &mut self.all[index];
             measure.add(x, y);
-            *total += x.iter().zip(y).map(|(&x, &y)| f64::from((x - y).abs())).sum::<f64>();
+            *total += x.iter().zip(y).map(|(&x, &y)| (finite(x) - finite(y)).abs()).sum::<f64>();
             if is_restored {
                 let (signal, sum) = &mut self.restored[index];
-                *signal += x.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+                *signal += x.iter().map(|&x| finite(x) * finite(x)).sum::<f64>();
                 *sum += noise(Some(x), Some(y));
             }
         }

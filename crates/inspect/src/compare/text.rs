@@ -59,7 +59,7 @@ pub fn text(comparison: &Comparison, options: &TextOptions) -> String {
         count(alignment.layers),
         kinds.join(", ")
     );
-    let _ = writeln!(out, "{}", verdict(comparison));
+    let _ = writeln!(out, "{}", verdict(comparison, options.name_width));
     table(&mut out, comparison, options);
     for note in &comparison.notes {
         let _ = writeln!(out, "note: {note}");
@@ -68,19 +68,19 @@ pub fn text(comparison: &Comparison, options: &TextOptions) -> String {
 }
 
 /// Which layer is to blame, in a sentence or two.
-pub(super) fn verdict(comparison: &Comparison) -> String {
+pub(super) fn verdict(comparison: &Comparison, name_width: usize) -> String {
     if comparison.output_error == 0.0 {
         return String::from("The outputs are equal.");
     }
     let first = match &comparison.diverges_first {
-        Some(name) => format!("`{name}` is the first layer that diverges"),
+        Some(name) => format!("`{}` is the first layer that diverges", shortened(name, name_width)),
         None => String::from("No layer diverges from its inputs"),
     };
     let worst = comparison.layers.first().and_then(|layer| Some((layer, layer.contribution?)));
     match worst {
         Some((layer, contribution)) => format!(
             "{first}. `{}` contributes most: computed as the first model does, {} % of the output error goes away.",
-            layer.name,
+            shortened(&layer.name, name_width),
             percent(contribution)
         ),
         None => format!("{first}."),
@@ -111,7 +111,7 @@ fn table(out: &mut String, comparison: &Comparison, options: &TextOptions) {
         ("largest diff.", Align::Right),
         ("saturated", Align::Right),
         ("dead", Align::Right),
-        ("range / scale's", Align::Right),
+        ("range used", Align::Right),
         ("", Align::Left),
     ]);
     let share = |share: Option<f64>| share.map_or(String::new(), |share| format!("{} %", percent(share)));
