@@ -468,7 +468,16 @@ fn recurrent(context: &Context<'_>, recurrent: &Recurrent) -> Types {
     let (layout, states) = match recurrent {
         Recurrent::Rnn { layout, .. } | Recurrent::Gru { layout, .. } => (*layout, 1),
         Recurrent::Lstm { layout, .. } => (*layout, 2),
-        Recurrent::TfliteLstm { .. } => return Ok(Some(vec![TensorType::unranked(x.dtype)])),
+        Recurrent::TfliteLstm { .. } => {
+            // The weights of the forget gate on the last output, [cells, outputs].
+            let weights = context.optional(6).and_then(|weights| weights.shape.as_deref());
+            return Ok(Some(vec![match (x.shape.as_deref(), weights) {
+                (Some([first, second, _]), Some([_, outputs])) => {
+                    TensorType::new(x.dtype, [first.clone(), second.clone(), outputs.clone()])
+                }
+                _ => TensorType::unranked(x.dtype),
+            }]));
+        }
     };
     let directions = context.argument(1)?;
     let recurrence = context.argument(2)?;

@@ -49,6 +49,10 @@ const TYPES: [(DType, Dtype); 7] = [
 /// The outputs of a case, by a session on the model that LiteRT ran.
 fn compute(model: &Path, inputs: &[(&Data, &[usize])], _: Ours) -> Result<Vec<Output>, String> {
     let model = tflite::read(model).map_err(|error| error.to_string())?;
+    let kept = model.graph.nodes().iter().find(|node| matches!(node.op, calipers_ir::Op::Opaque(_)));
+    if let Some(node) = kept {
+        return Err(format!("`{}` is kept as it is: {:?}", node.name, node.metadata));
+    }
     let graph = model.graph.to_string();
     let names: Vec<String> =
         model.graph.inputs().iter().map(|&id| model.graph.value(id).name.clone()).collect();

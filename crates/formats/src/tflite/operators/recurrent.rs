@@ -43,9 +43,6 @@ pub(super) fn lstm(site: &mut Site<'_, '_>) -> Mapped {
     // A step changes a cell by less than 1, so that a limit of as many steps is none.
     let cell_clip = site.float("cell_clip")?;
     let time = site.shape(0)?.get(usize::from(!site.flag("time_major"))).and_then(Dim::known);
-    if site.inputs[INPUT_WEIGHTS].is_none() || site.inputs[RECURRENT_WEIGHTS].is_none() {
-        return keep("its input gate is what its forget gate leaves");
-    }
     let clipped = cell_clip != 0.0 && time.is_none_or(|time| time as f32 > cell_clip);
     let extra = [PROJECTION, PROJECTION + 1].into_iter().chain(NORMALIZATION..site.inputs.len());
     let plain = extra.clone().all(|position| site.inputs[position].is_none());
@@ -54,6 +51,9 @@ pub(super) fn lstm(site: &mut Site<'_, '_>) -> Mapped {
         let tensor = &site.graph.tensors[index];
         tensor.ty.dtype == DType::F32 && tensor.quantization.is_none()
     });
+    if float && (site.inputs[INPUT_WEIGHTS].is_none() || site.inputs[RECURRENT_WEIGHTS].is_none()) {
+        return keep("its input gate is what its forget gate leaves");
+    }
     if float && plain && whole && !clipped {
         return assembled(site);
     }
