@@ -50,10 +50,11 @@ struct Difference {
 }
 
 /// What may lie between a session and LiteRT: nothing of integers, and of floats a share of the largest output.
-/// Dynamic range rounds activations by their own range, so that a last bit can move one of them by a step.
+/// Dynamic range rounds activations by their own range: a last bit of a layer in floats can move one of them by a step,
+/// which the layers after it spread. It does so in one network, whose third block has the first such step.
 fn allowed(name: &str, difference: &Difference) -> f64 {
     match difference.dtype {
-        DType::F32 if name.ends_with("_dynamic") => 0.1 * difference.largest,
+        DType::F32 if name == "mobilenet_v2_dynamic" => 0.05 * difference.largest,
         DType::F32 => 1e-5 * difference.largest,
         _ => 0.0,
     }
@@ -108,10 +109,8 @@ fn exported_networks_give_litert_s_numbers() {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "tflite"));
     paths.sort();
     assert!(!paths.is_empty());
-    println!(
-        "{:24} {:>6} {:>6} {:>12} {:>12} {}",
-        "model", "output", "equal", "difference", "of largest", "decisions"
-    );
+    let [name, output, equal, difference, largest] = ["model", "output", "equal", "difference", "of largest"];
+    println!("{name:24} {output:>6} {equal:>6} {difference:>12} {largest:>12} equal decisions");
     let mut failures = String::new();
     for path in paths {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -122,9 +121,7 @@ fn exported_networks_give_litert_s_numbers() {
                 println!(
                     "{name:24} {dtype:>6} {exact:>6} {worst:>12.3e} {largest:>12.3e} {same:>6} of {all}"
                 );
-                // A difference in last bits decides between nearly equal elements of few rows.
-                let decided = same == all || (name.ends_with("_dynamic") && same * 100 >= all * 95);
-                if worst > allowed(&name, &difference) || !decided {
+                if worst > allowed(&name, &difference) || same != all {
                     let _ = writeln!(
                         failures,
                         "{name}: differs by {worst}, of {largest}; {same} of {all} decisions"
