@@ -72,7 +72,8 @@ pub(crate) struct Bar {
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 330.0;
-const RIGHT: f64 = 90.0;
+/// Width of a character of a number, at most.
+const CHARACTER: f64 = 7.5;
 const ROW: f64 = 20.0;
 
 /// Horizontal bars from zero, to the left where they are negative.
@@ -81,7 +82,9 @@ pub(crate) fn bars(title: &str, legend: &str, bars: &[Bar]) -> String {
     let low = values().fold(0.0f64, f64::min);
     let high = values().fold(0.0f64, f64::max);
     let span = if high > low { high - low } else { 1.0 };
-    let x = |value: f64| LEFT + (value.clamp(low, high) - low) / span * (WIDTH - LEFT - RIGHT);
+    let longest = bars.iter().map(|bar| bar.text.chars().count()).max().unwrap_or(0);
+    let right = 16.0 + CHARACTER * longest.min(40) as f64;
+    let x = |value: f64| LEFT + (value.clamp(low, high) - low) / span * (WIDTH - LEFT - right);
     let height = bars.len() as f64 * ROW + 8.0;
     let mut out = format!(
         "<figure>\n<figcaption><strong>{}</strong><span>{}</span></figcaption>\n<svg viewBox=\"0 0 {WIDTH} {height}\" \
