@@ -18,7 +18,7 @@ use std::path::Path;
 use suite::{Data, Ours, Output};
 
 /// Cases of an operator and type: all.
-const CASES_OF_A_KIND: usize = usize::MAX;
+const CASES_OF_A_KIND: Option<usize> = None;
 
 /// The outputs of a case, by the definition; the runtime's tests take the model instead.
 fn compute(_: &Path, _: &[(&Data, &[usize])], ours: Ours) -> Result<Vec<Output>, String> {
