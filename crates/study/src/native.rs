@@ -8,9 +8,7 @@ use std::time::Instant;
 use calipers_formats::onnx;
 use calipers_ir::{Graph, Model, Tensor};
 use calipers_passes::canonicalize;
-use calipers_quant::{
-    CalibrationOptions, CalibrationTable, Document, ObserverKind, QuantAssignment, Recipe,
-};
+use calipers_quant::{CalibrationOptions, CalibrationTable, Document, ObserverKind, QuantAssignment, Recipe};
 use calipers_runtime::{Session, SessionOptions, evaluate};
 use calipers_workers::Command;
 use calipers_workers::protocol::{

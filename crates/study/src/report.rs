@@ -4,7 +4,6 @@ mod assemble;
 mod chart;
 mod html;
 mod markdown;
-mod number;
 mod paper;
 mod provenance;
 mod row;

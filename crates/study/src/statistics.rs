@@ -1,46 +1,10 @@
 //! Intervals: of a share, and of a paired ratio.
 
 use calipers_random::Random;
-use serde::{Deserialize, Serialize};
 
-/// An estimate with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// The estimate.
-    pub value: f64,
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-}
+pub use calipers_inspect::statistics::{Interval, wilson};
 
-impl Interval {
-    /// Whether a number lies inside, the ends included.
-    pub fn contains(&self, number: f64) -> bool {
-        (self.low..=self.high).contains(&number)
-    }
-
-    /// Upper end over lower end, less one.
-    pub fn relative_width(&self) -> f64 {
-        self.high / self.low - 1.0
-    }
-}
-
-const Z_95: f64 = 1.959_963_984_540_054;
 const RESAMPLES: usize = 2_000;
-
-/// Share of successes with Wilson's score interval
-/// (Wilson, "Probable inference, the law of succession, and statistical inference", 1927).
-pub fn wilson(successes: usize, trials: usize) -> Interval {
-    if trials == 0 {
-        return Interval { value: f64::NAN, low: 0.0, high: 1.0 };
-    }
-    let (n, p) = (trials as f64, successes as f64 / trials as f64);
-    let z2 = Z_95 * Z_95;
-    let centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
-    let half = Z_95 / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
-    Interval { value: p, low: (centre - half).max(0.0), high: (centre + half).min(1.0) }
-}
 
 /// Quantile of sorted numbers by linear interpolation between the two nearest ranks. 0 for no numbers.
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
@@ -82,16 +46,7 @@ pub fn paired_ratio(numerators: &[f64], denominators: &[f64], seed: u64) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use super::{median, paired_ratio, quantile, wilson};
-
-    // Numbers of statsmodels.stats.proportion.proportion_confint(count, nobs, method="wilson").
-    #[test]
-    fn wilson_equals_statsmodels() {
-        let interval = wilson(8, 10);
-        assert!((interval.low - 0.490_162_1).abs() < 1e-6, "{interval:?}");
-        assert!((interval.high - 0.943_317_8).abs() < 1e-6, "{interval:?}");
-        assert_eq!((wilson(0, 5).low, wilson(5, 5).high), (0.0, 1.0));
-    }
+    use super::{median, paired_ratio, quantile};
 
     // Numbers of numpy.quantile([1, 2, 4, 8], [0.5, 0.9]).
     #[test]

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use calipers_inspect::escape;
+use calipers_inspect::number::{fixed, three};
+
 use crate::cell::{Framework, Variant, variant_name};
-use crate::report::html::escape;
-use crate::report::number::{fixed, three};
 use crate::report::row::{Estimate, Row, Spread, is_quantized, rows};
 use crate::report::verdict::{cost, is_trained};
 use crate::report::{Report, Status};

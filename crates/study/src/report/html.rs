@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use calipers_inspect::escape;
+use calipers_inspect::number::{MISSING, percent2, ratio, three};
+
 use crate::cell::Framework;
 use crate::report::chart::charts;
-use crate::report::number::{MISSING, percent2, ratio, three};
 use crate::report::paper::{COLUMNS, caveat, tables};
 use crate::report::provenance::{TRACE, command, facts, spec};
 use crate::report::row::{Estimate, Row, Spread, plain, rows};
@@ -49,24 +51,6 @@ fn circumstances(report: &Report) -> String {
     let threads = if report.threads == 1 { "1 thread" } else { &format!("{} threads", report.threads) };
     let day = report.finished.split('T').next().unwrap_or_default();
     format!("{noun} {} · {threads} · {} · {day}", seeds.join(", "), report.machine.processor)
-}
-
-/// Text without a meaning for HTML, in elements and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 fn verdict(out: &mut String, report: &Report) {

@@ -1,6 +1,7 @@
 //! The report as Markdown.
 
-use crate::report::number::{MISSING, percent2, ratio, three};
+use calipers_inspect::number::{MISSING, percent2, ratio, three};
+
 use crate::report::paper::{COLUMNS, caveat, tables};
 use crate::report::provenance::{TRACE, command, facts, spec};
 use crate::report::row::{Row, plain, rows, text};

@@ -4,9 +4,10 @@
 //! ResNet18 without BatchNorm on CIFAR-10, baseline, post-training quantization (PTQ) and quantization-aware training
 //! (QAT). Its "MB" are MiB: 42.62 of them hold the model's 11.17 million 32-bit weights.
 
+use calipers_inspect::number::{self, MISSING, three};
+
 use crate::cell::{Framework, VARIANTS, Variant};
 use crate::report::Report;
-use crate::report::number::{self, MISSING, three};
 use crate::report::row::{Row, rows, text};
 use crate::spec::Source;
 

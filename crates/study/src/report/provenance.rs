@@ -1,7 +1,8 @@
 //! Where the numbers come from: machine, versions, data, command and study.
 
+use calipers_inspect::number::three;
+
 use crate::report::Report;
-use crate::report::number::three;
 
 /// How a number is traced.
 pub(super) const TRACE: &str = "Every number can be traced: records.jsonl beside this report has a line for \

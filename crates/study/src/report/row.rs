@@ -1,7 +1,8 @@
 //! Rows of the comparison: one for each framework, path and variant, over all seeds.
 
+use calipers_inspect::number::{self, MISSING};
+
 use crate::cell::{Framework, Variant, variant_name};
-use crate::report::number::{self, MISSING};
 use crate::report::{CellReport, Gates, Metrics, Report, Status};
 use crate::statistics::Interval;
 

@@ -1,7 +1,8 @@
 //! The table for the terminal, at most 110 columns wide.
 
+use calipers_inspect::number::{fixed, percent, ratio, three};
+
 use crate::cell::Framework;
-use crate::report::number::{fixed, percent, ratio, three};
 use crate::report::row::{Row, plain, rows, text};
 use crate::report::verdict::{headline, null_test, parity, steps};
 use crate::report::{CellReport, Report, Status};

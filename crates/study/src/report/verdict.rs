@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use calipers_inspect::number::{MISSING, count, fixed, ratio, significant, three};
+
 use crate::cell::{Framework, Variant};
-use crate::report::number::{MISSING, count, fixed, ratio, significant, three};
 use crate::report::row::{Estimate, Row, Spread, rows};
 use crate::report::{Gates, Report, Status, Timing};
 use crate::statistics::Interval;
