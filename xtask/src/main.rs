@@ -1,4 +1,5 @@
-//! Project chores: `cargo xtask test` runs every test there is, `cargo xtask lint` every check that runs nothing.
+//! Project chores: `cargo xtask test` runs every test there is, `cargo xtask lint` every check that runs nothing,
+//! `cargo xtask fuzz` the fuzz targets.
 //!
 //! The house rules are tests of this package, in `tests/tidy`.
 #![forbid(unsafe_code)]
@@ -13,6 +14,7 @@ mod python_tests;
 mod ruff;
 mod rust_tests;
 
+mod fuzz;
 mod lint;
 mod test;
 
@@ -42,6 +44,11 @@ enum Chore {
     Exports,
     /// Check formatting, clippy, documentation and ruff.
     Lint,
+    /// Fuzz the readers of files, and small graphs against the definitions of their operators.
+    ///
+    /// Needs a nightly toolchain and cargo-fuzz. What broke a target is kept in fuzz/artifacts, inputs that reach new code
+    /// in fuzz/corpus. Exit status: 0 when nothing was found, 1 when something was, 2 when a tool is missing.
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Exports => exports::run(),
         Chore::Lint => lint::run(),
+        Chore::Fuzz(options) => fuzz::run(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

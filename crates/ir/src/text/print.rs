@@ -49,7 +49,7 @@ pub fn write(out: &mut dyn fmt::Write, graph: &Graph, constants: Constants) -> f
         for (index, &output) in node.outputs.iter().enumerate() {
             write!(out, "{}{}", if index == 0 { " " } else { ", " }, typed(graph, output))?;
         }
-        write!(out, " = {}(", node.op)?;
+        write!(out, " = {}(", Name(node.op.name()))?;
         for (index, input) in node.inputs.iter().enumerate() {
             out.write_str(if index == 0 { "" } else { ", " })?;
             match input {

@@ -163,6 +163,9 @@ impl ModelReader {
 
     /// Reads the node at a position of its graph; nodes of a function stand at the position of its call.
     pub fn node(&mut self, mut proto: NodeProto, index: usize, opsets: &Opsets) -> Result<(), ReadError> {
+        if proto.op_type.is_empty() {
+            return Err(node_error(&proto, &proto.name, String::from("it names no operator")));
+        }
         let domain = default_domain(&proto.domain).to_owned();
         if let Some(function) = self.function(&proto) {
             return self.inline(&proto, &function, index);
