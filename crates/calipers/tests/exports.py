@@ -2,7 +2,7 @@
 
 `python exports.py data EXPORTS OUT SAMPLES` writes OUT/NAME.npz for every EXPORTS/NAME.onnx: the network's own inputs
 and more that are drawn like them. `python exports.py run OUT` runs every OUT/NAME.int8.onnx on them and writes the
-results, or OUT/NAME.refused with the reason. `python exports.py float EXPORTS OUT NAME` says whether the float network
+results with and without optimizations, or OUT/NAME.refused with the reason. `python exports.py float EXPORTS OUT NAME` says whether the float network
 runs. Needs numpy, safetensors and, to run, onnxruntime.
 """
 
@@ -36,12 +36,18 @@ def write_data(exports: Path, out: Path, samples: int) -> None:
         )
 
 
-def outputs(model: Path, data: Path) -> dict[str, np.ndarray]:
+def outputs(
+    model: Path, data: Path, *, optimized: bool = True
+) -> dict[str, np.ndarray]:
     """Results of a model on all samples, batch by batch."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = (
+        levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+    )
     session = onnxruntime.InferenceSession(
         model, options, providers=["CPUExecutionProvider"]
     )
@@ -66,13 +72,13 @@ def run(out: Path) -> None:
     """Runs every quantized network."""
     for model in sorted(out.glob("*.int8.onnx")):
         name = model.name.removesuffix(".int8.onnx")
+        data = out / f"{name}.npz"
+        # ONNX Runtime has an exception of its own for each status.
         try:
-            save_file(
-                outputs(model, out / f"{name}.npz"), out / f"{name}.outputs.safetensors"
-            )
-        except (
-            Exception
-        ) as error:  # ONNX Runtime has an exception of its own for each status.
+            for ending, optimized in (("optimized", True), ("plain", False)):
+                results = outputs(model, data, optimized=optimized)
+                save_file(results, out / f"{name}.{ending}.safetensors")
+        except Exception as error:
             (out / f"{name}.refused").write_text(str(error))
 
 

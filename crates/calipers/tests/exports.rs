@@ -18,12 +18,13 @@ use serde_json::Value;
 /// Samples for each network: 128 to calibrate on, the others to compare on.
 const SAMPLES: usize = 256;
 
-/// Least share of decisions in which ONNX Runtime and we agree.
-const AGREEMENT: f64 = 0.98;
+/// Least share of decisions in which ONNX Runtime and we agree. Sums of integers are the same, but float operators round
+/// otherwise, and a number on the edge between two integers goes to the other one. Networks with random weights make
+/// much of that: where ONNX Runtime with and without its optimizations agrees less with itself, that is what is asked.
+const AGREEMENT: f64 = 0.995;
 
-/// Largest difference between ONNX Runtime's results and ours, relative to the largest result: sums of integers are the
-/// same, float operators in between round otherwise, and a number on the edge between two integers goes to the other one.
-const DIFFERENCE: f64 = 0.15;
+/// Largest difference between ONNX Runtime's results and ours, relative to the largest result, likewise.
+const DIFFERENCE: f64 = 0.05;
 
 fn calipers(arguments: &[&OsStr]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_calipers")).args(arguments).output().expect("the command starts")
@@ -61,6 +62,14 @@ fn ours(model: &OpenedModel, data: &Path) -> (Vec<f32>, Vec<usize>) {
     (elements, shape)
 }
 
+/// The elements of an output that Python wrote.
+fn elements(path: &Path, output: &str) -> Vec<f32> {
+    let bytes = std::fs::read(path).expect("outputs");
+    let outputs = SafeTensors::deserialize(&bytes).expect("outputs");
+    let found = outputs.tensor(output).expect("the first output").data().chunks_exact(4);
+    found.map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes"))).collect()
+}
+
 /// Share of equal decisions, and the largest difference relative to the largest number.
 fn compare(ours: &[f32], theirs: &[f32], shape: &[usize]) -> (f64, f64) {
     assert_eq!(ours.len(), theirs.len());
@@ -96,13 +105,7 @@ fn through_the_commands(exports: &Path, folder: &Path, name: &str) -> Result<Str
     let report =
         json(&[OsStr::new("quantize"), &model, with, &data, OsStr::new("-o"), &quantized, json_flag])?;
     json(&[OsStr::new("inspect"), &quantized, json_flag])?;
-    let help = calipers(&[OsStr::new("--help")]);
-    let help = String::from_utf8_lossy(&help.stdout).into_owned();
     for (command, models) in [("eval", vec![&quantized]), ("compare", vec![&model, &quantized])] {
-        if !help.contains(&format!("  {command} ")) {
-            println!("left out: {name}: {command} (the command is not there)");
-            continue;
-        }
         let mut arguments = vec![OsStr::new(command)];
         arguments.extend(models.into_iter().map(|path| path.as_os_str()));
         arguments.extend([with, data.as_os_str(), json_flag]);
@@ -169,23 +172,20 @@ fn exported_networks_go_through_every_command_and_run_in_onnxruntime() {
             }
             continue;
         }
-        let bytes = std::fs::read(file("outputs.safetensors")).expect("outputs");
-        let outputs = SafeTensors::deserialize(&bytes).expect("outputs");
         let output = &model.graph().value(model.graph().outputs()[0]).name;
-        let theirs = outputs.tensor(output).expect("the first output");
-        let theirs: Vec<f32> = theirs
-            .data()
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes")))
-            .collect();
+        let theirs = elements(&file("optimized.safetensors"), output);
+        let plain = elements(&file("plain.safetensors"), output);
         let (ours, shape) = ours(&model, &file("npz"));
         let (agreement, difference) = compare(&ours, &theirs, &shape);
+        let (own_agreement, own_difference) = compare(&plain, &theirs, &shape);
         compared += 1;
         println!(
-            "{name}: {:.2} % of decisions as ONNX Runtime, difference {difference:.1e}",
-            100.0 * agreement
+            "{name}: {:.2} % of decisions as ONNX Runtime, difference {difference:.1e}; ONNX Runtime without \
+             optimizations {:.2} %, {own_difference:.1e}",
+            100.0 * agreement,
+            100.0 * own_agreement
         );
-        if agreement < AGREEMENT || difference > DIFFERENCE {
+        if agreement < AGREEMENT.min(own_agreement) || difference > DIFFERENCE.max(own_difference) {
             let _ = writeln!(failures, "{name}: agreement {agreement:.4}, difference {difference:.3}");
         }
     }
