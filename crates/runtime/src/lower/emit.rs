@@ -157,11 +157,6 @@ impl<'a> Emitter<'a> {
         inputs: &[Option<ValueId>],
         outputs: &[ValueId],
     ) -> Result<(), Error> {
-        if let Op::Opaque(_) | Op::Control(_) = op {
-            let node = self.scope.graph.node(end);
-            let supported = "those of the families of calipers_ir::Op";
-            return Err(self.scope.unsupported(node, "this operator", supported));
-        }
         self.tensors(end, Definition::Operator(op), inputs, outputs)
     }
 

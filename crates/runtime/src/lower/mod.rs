@@ -228,6 +228,9 @@ fn alone(
     let values = node.inputs.iter().flatten().chain(&node.outputs);
     let empty = values.into_iter().any(|value| emitter.scope.shape(*value).contains(&0));
     let one_result = node.outputs.len() == 1;
+    if let Op::Opaque(_) = node.op {
+        return alone::emit(emitter, packs, core, end, activation);
+    }
     if one_result && !empty {
         match alone::emit(emitter, packs, core, end, activation) {
             Err(Error::Unsupported { .. } | Error::StorageType { .. }) => {}
