@@ -4,6 +4,7 @@ mod align;
 mod html;
 mod logical;
 mod measure;
+mod report;
 mod restore;
 mod run;
 mod segment;
@@ -126,6 +127,6 @@ pub struct LayerComparison {
     /// By how much the output error drops when this layer alone is computed as the first model does, over the output error;
     /// `None` where that was not measured.
     pub contribution: Option<f64>,
-    /// Whether it diverges: its noise is far above that of its inputs.
+    /// Whether it diverges: its noise is far above that of its inputs, and its own doing.
     pub diverges: bool,
 }

@@ -29,10 +29,10 @@ pub enum InspectError {
     },
     /// An ONNX file is broken or uses what is not supported.
     #[error(transparent)]
-    Onnx(#[from] calipers_formats::onnx::ReadError),
+    Onnx(Box<calipers_formats::onnx::ReadError>),
     /// A TFLite file is broken or uses what is not supported.
     #[error(transparent)]
-    Tflite(#[from] calipers_formats::tflite::ReadError),
+    Tflite(Box<calipers_formats::tflite::ReadError>),
     /// An input of the model is of a type that no data fill.
     #[error("{}: input `{input}` is of type {found}; expected numbers or truth values\nhint: {hint}", path.display())]
     Input {
@@ -47,10 +47,10 @@ pub enum InspectError {
     },
     /// Data could not be read.
     #[error(transparent)]
-    Samples(#[from] calipers_data::samples::SamplesError),
+    Samples(Box<calipers_data::samples::SamplesError>),
     /// A document beside a model could not be read.
     #[error(transparent)]
-    Document(#[from] calipers_quant::QuantError),
+    Document(Box<calipers_quant::QuantError>),
     /// What a recipe says about data is not understood.
     #[error("{}: the recipe's `data`: {source}\nhint: take it out of the recipe, or quantize the model again", path.display())]
     Settings {
@@ -85,4 +85,20 @@ pub enum InspectError {
         /// The way out.
         hint: String,
     },
+}
+
+macro_rules! boxed {
+    ($($variant:ident: $error:ty),*) => { $(
+        impl From<$error> for InspectError {
+            fn from(error: $error) -> InspectError {
+                InspectError::$variant(Box::new(error))
+            }
+        }
+    )* };
+}
+boxed! {
+    Onnx: calipers_formats::onnx::ReadError,
+    Tflite: calipers_formats::tflite::ReadError,
+    Samples: calipers_data::samples::SamplesError,
+    Document: calipers_quant::QuantError
 }

@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use calipers_data::samples::{BatchRule, batches};
 use calipers_ir::{Graph, QuantParams, Renames, Tensor, ValueId};
 use calipers_passes::Rewritten;
-use calipers_quant::ValueAssignment;
 use calipers_runtime::{Recorder, Session};
 
 use crate::distribution::numbers;
-use crate::evaluate::OutputDifference;
 use crate::layout::{channels_first_shape, channels_last_shape, to_channels_first, to_channels_last};
 use crate::outputs::{output_params, real, run};
 use crate::{InspectError, Side, named_tensors};
@@ -17,17 +15,21 @@ use crate::{InspectError, Side, named_tensors};
 use super::align::{How, Pair, Permutation, Shaped, by_name, by_order};
 use super::logical::{Logical, logicals};
 use super::measure::{Measure, finite};
+use super::report::report;
 use super::restore::{Recorded, Remainder, to_record};
 use super::segment::Segment;
-use super::{Alignment, Comparison, ComparisonOptions, LayerComparison};
+use super::{Comparison, ComparisonOptions};
 
-/// What both models are, ready to run with everything recorded.
-struct Subject<'a> {
-    side: Side<'a>,
-    graph: Graph,
+/// The outputs as real numbers, where they are any, and all values of a run.
+type Ran = (Vec<Option<Vec<f32>>>, Recorded);
+
+/// A model that is ready to run with everything recorded.
+pub(super) struct Subject<'a> {
+    pub side: Side<'a>,
+    pub graph: Graph,
     renames: Renames,
-    logicals: Vec<Logical>,
-    places: HashMap<ValueId, usize>,
+    pub logicals: Vec<Logical>,
+    pub places: HashMap<ValueId, usize>,
     record: Vec<String>,
     session: Session,
     output_params: Vec<Option<QuantParams>>,
@@ -44,10 +46,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The outputs as real numbers, and all values.
-    fn run(
-        &mut self,
-        inputs: &[(String, Tensor)],
-    ) -> Result<(Vec<Option<Vec<f32>>>, Recorded), InspectError> {
+    fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Ran, InspectError> {
         let mut recorder = Recorder::new(self.record.iter().map(String::as_str));
         let outputs = run(self.side.model, &mut self.session, inputs, &mut recorder)?;
         let mut values = recorder.values;
@@ -79,11 +78,11 @@ impl<'a> Subject<'a> {
 }
 
 /// One aligned layer while it is measured.
-struct Tracked {
-    pair: Pair,
-    measure: Measure,
+pub(super) struct Tracked {
+    pub pair: Pair,
+    pub measure: Measure,
     /// Noise of each output when this layer alone is restored.
-    restored: Option<Vec<f64>>,
+    pub restored: Option<Vec<f64>>,
 }
 
 /// Compares two models on the same samples; the first one counts as right. `progress` hears how many steps of how many are
@@ -265,8 +264,6 @@ fn pairs_of(first: &Subject<'_>, tracked: &[Tracked]) -> HashMap<ValueId, usize>
     first.places.iter().filter_map(of).collect()
 }
 
-type Ran = (Vec<Option<Vec<f32>>>, Recorded);
-
 fn restore(
     first: &Subject<'_>,
     second: &Subject<'_>,
@@ -338,9 +335,9 @@ fn noise(x: Option<&[f32]>, y: Option<&[f32]>) -> f64 {
 
 /// The outputs of both, over all samples and over those on which layers are restored.
 #[derive(Default)]
-struct Outputs {
-    all: Vec<(Measure, f64)>,
-    restored: Vec<(f64, f64)>,
+pub(super) struct Outputs {
+    pub all: Vec<(Measure, f64)>,
+    pub restored: Vec<(f64, f64)>,
 }
 
 impl Outputs {
@@ -378,166 +375,10 @@ impl Outputs {
     }
 
     /// Noise over signal, summed over outputs.
-    fn error(&self, noise: impl Iterator<Item = f64>) -> f64 {
+    pub fn error(&self, noise: impl Iterator<Item = f64>) -> f64 {
         let relative = |((signal, _), noise): (&(f64, f64), f64)| {
             if noise == 0.0 { 0.0 } else { noise / signal.max(f64::MIN_POSITIVE) }
         };
         self.restored.iter().zip(noise).map(relative).sum()
     }
-}
-
-/// A value without error counts as one of this many decibels when the next layer is held against it: about what eight bits
-/// can say.
-const BEST: f64 = 40.0;
-/// How far below its inputs a layer is that diverges, in decibels.
-const MARGIN: f64 = 10.0;
-/// Above this, nothing diverges.
-const GOOD: f64 = 25.0;
-
-fn report(
-    first: &Subject<'_>,
-    second: &Subject<'_>,
-    tracked: Vec<Tracked>,
-    outputs: Outputs,
-    (samples, restored): (usize, usize),
-) -> Result<Comparison, InspectError> {
-    let assignment = second.side.model.assignment()?;
-    let sqnr: HashMap<usize, Option<f64>> =
-        tracked.iter().map(|tracked| (tracked.pair.b, tracked.measure.sqnr())).collect();
-    let error = outputs.error(outputs.restored.iter().map(|(_, noise)| *noise));
-    let mut alignment = Alignment::default();
-    let mut layers = Vec::new();
-    for tracked in &tracked {
-        let (a, b) = (&first.logicals[tracked.pair.a], &second.logicals[tracked.pair.b]);
-        let measure = &tracked.measure;
-        if measure.count == 0 {
-            continue;
-        }
-        match tracked.pair.how {
-            How::Name => alignment.name += 1,
-            How::Renamed => alignment.renamed += 1,
-            How::Order => alignment.order += 1,
-        }
-        alignment.permuted += usize::from(tracked.pair.permutation != Permutation::Same);
-        let input_sqnr = least_of_inputs(second, b, &sqnr);
-        let own = measure.sqnr();
-        let diverges =
-            own.is_some_and(|own| own < GOOD && own + MARGIN <= input_sqnr.unwrap_or(BEST).min(BEST));
-        let params = b.integers.as_ref().map(|(_, params)| params);
-        let representable = params.and_then(|params| {
-            let (low, high) = params.dtype.integer_range()?;
-            let (&[scale], &[zero]) = (params.scale.as_slice(), params.zero_point.as_slice()) else {
-                return None;
-            };
-            let real = |integer: i64| f64::from(scale) * (integer - zero) as f64;
-            Some((real(low), real(high)))
-        });
-        let assigned = assignment.as_ref().and_then(|assignment| {
-            b.names.iter().find_map(|name| match assignment.values.get(name)? {
-                ValueAssignment::Own(chosen) => Some((chosen.seen.min, chosen.seen.max)),
-                ValueAssignment::SameAs(_) => None,
-            })
-        });
-        let after = tracked.restored.as_ref().map(|noise| outputs.error(noise.iter().copied()));
-        layers.push(LayerComparison {
-            name: b.name().to_owned(),
-            node: b.node.map(|id| second.graph.node(id).name.clone()),
-            operator: b.operator.clone(),
-            counterpart: a.name().to_owned(),
-            how: tracked.pair.how,
-            permutation: tracked.pair.permutation,
-            place: tracked.pair.b,
-            dtype: params.map_or_else(
-                || second.graph.value(b.raw).ty.dtype.to_string(),
-                |params| params.dtype.to_string(),
-            ),
-            sqnr: own,
-            input_sqnr,
-            own_sqnr: measure.own_sqnr(),
-            cosine: measure.cosine(),
-            largest_difference: measure.largest,
-            saturated: measure.saturated(),
-            dead: params.and_then(|params| measure.dead(params)),
-            observed: measure.observed,
-            representable,
-            calibrated: assigned,
-            contribution: after.filter(|_| error > 0.0).map(|after| (error - after) / error),
-            diverges,
-        });
-    }
-    let aligned: Vec<usize> = layers.iter().map(|layer| layer.place).collect();
-    let all = second.logicals.iter().enumerate().filter(|(_, logical)| logical.node.is_some());
-    alignment.layers = all.clone().count();
-    let unaligned =
-        all.filter(|(place, _)| !aligned.contains(place)).map(|(_, logical)| logical.name().to_owned());
-    let diverges_first = layers.iter().filter(|layer| layer.diverges).min_by_key(|layer| layer.place);
-    let diverges_first = diverges_first.map(|layer| layer.name.clone());
-    layers.sort_by(|x, y| {
-        let key = |layer: &LayerComparison| layer.contribution.unwrap_or(f64::NEG_INFINITY);
-        key(y).total_cmp(&key(x)).then(x.place.cmp(&y.place))
-    });
-    let outputs_of = |graph: &Graph| -> Vec<String> {
-        graph.outputs().iter().map(|&id| graph.value(id).name.clone()).collect()
-    };
-    let names = outputs_of(&second.graph).into_iter().zip(outputs_of(&first.graph));
-    let differences = names.zip(&outputs.all).map(|((name, other), (measure, total))| OutputDifference {
-        name,
-        other,
-        largest: measure.largest,
-        mean: total / measure.count.max(1) as f64,
-        sqnr: measure.sqnr(),
-    });
-    let mut notes = Vec::new();
-    if alignment.order > 0 {
-        notes.push(String::from(
-            "names do not agree; layers are aligned by operator, shape and order, and one with a cosine near 0 may be \
-             aligned with another",
-        ));
-    }
-    if layers.iter().any(|layer| layer.contribution.is_none()) && error > 0.0 {
-        notes.push(String::from("layers without a contribution could not be restored alone"));
-    }
-    Ok(Comparison {
-        version: 1,
-        a: first.side.model.path.clone(),
-        b: second.side.model.path.clone(),
-        samples,
-        restored,
-        outputs: differences.collect(),
-        output_error: error,
-        alignment,
-        unaligned: unaligned.collect(),
-        layers,
-        diverges_first,
-        notes,
-    })
-}
-
-/// The least signal to noise of the aligned values that a layer reads; `None` where none of them differs.
-fn least_of_inputs(
-    second: &Subject<'_>,
-    logical: &Logical,
-    sqnr: &HashMap<usize, Option<f64>>,
-) -> Option<f64> {
-    let mut open: Vec<ValueId> = logical
-        .node
-        .map(|id| second.graph.node(id).inputs.iter().flatten().copied().collect())
-        .unwrap_or_default();
-    let mut seen = std::collections::HashSet::new();
-    let mut least: Option<f64> = None;
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        match second.places.get(&id).and_then(|at| sqnr.get(at)) {
-            Some(Some(found)) => least = Some(least.map_or(*found, |least| least.min(*found))),
-            Some(None) => {}
-            None => {
-                if let Some(producer) = second.graph.producer(id) {
-                    open.extend(second.graph.node(producer).inputs.iter().flatten());
-                }
-            }
-        }
-    }
-    least
 }

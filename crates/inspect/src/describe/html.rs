@@ -40,7 +40,8 @@ pub fn html(description: &Description) -> String {
         |layer| layer.macs,
         |macs| count(macs as usize),
     );
-    layer_chart(&mut body, description, "Bytes of weights", |layer| layer.bytes, size);
+    let bytes = |layer: &Layer| if layer.weight.is_some() { layer.bytes } else { 0 };
+    layer_chart(&mut body, description, "Bytes of weights", bytes, size);
     body.push_str("</div>\n</section>\n");
     layers(&mut body, description);
     weights(&mut body, description);
