@@ -89,6 +89,7 @@ fn differ(found: &Tensor, expected: &Tensor, exact: bool) -> Option<String> {
     let largest = wanted.iter().fold(1f32, |largest, x| largest.max(x.abs()));
     let allowed = if exact { 0.0 } else { TOLERANCE * largest };
     // Written so that a NaN is a difference.
-    let bad = floats.iter().zip(wanted.iter()).position(|(a, b)| !((a - b).abs() <= allowed))?;
+    let bad =
+        floats.iter().zip(wanted.iter()).position(|(a, b)| (a - b).is_nan() || (a - b).abs() > allowed)?;
     Some(format!("element {bad} is {}, should be {} within {allowed}", floats[bad], wanted[bad]))
 }
