@@ -79,7 +79,7 @@ pub struct Alignment {
     pub order: usize,
     /// Values whose channels had to be moved.
     pub permuted: usize,
-    /// Layers of the second model.
+    /// Layers of the second model that make real numbers.
     pub layers: usize,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use calipers_ir::{Graph, ValueId};
+use calipers_ir::{DType, Graph, ValueId};
 use calipers_quant::ValueAssignment;
 
 use crate::InspectError;
@@ -96,7 +96,14 @@ pub(super) fn report(
         });
     }
     let aligned: Vec<usize> = layers.iter().map(|layer| layer.place).collect();
-    let all = second.logicals.iter().enumerate().filter(|(_, logical)| logical.node.is_some());
+    // Shapes, positions and conditions are no values to compare.
+    let is_real = |logical: &Logical| {
+        let dtype = second.graph.value(logical.raw).ty.dtype;
+        let steers = dtype.integer_range().is_some() || matches!(dtype, DType::Bool | DType::String);
+        logical.integers.is_some() || !steers
+    };
+    let layers_of_b = second.logicals.iter().enumerate();
+    let all = layers_of_b.filter(|(_, logical)| logical.node.is_some() && is_real(logical));
     alignment.layers = all.clone().count();
     let unaligned =
         all.filter(|(place, _)| !aligned.contains(place)).map(|(_, logical)| logical.name().to_owned());
