@@ -1,6 +1,6 @@
 //! The choice of an observer by what it does to those who read a value.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use calipers_ir::{DType, Graph, GraphEditor, Node, Op, Tensor, TensorType, ValueId};
 use calipers_runtime::{Demand, Probe, Session, SessionOptions};
@@ -111,8 +111,8 @@ struct Jury<'a> {
     threads: usize,
     names: HashMap<&'a str, ValueId>,
     contests: HashMap<ValueId, Contest>,
-    /// For each judging node, its arguments in question and whose candidates they have.
-    readers: HashMap<usize, Vec<(ValueId, ValueId)>>,
+    /// For each judging node, in the order of the graph so that sums are the same in every run, its arguments in question and whose candidates they have.
+    readers: BTreeMap<usize, Vec<(ValueId, ValueId)>>,
     /// The nodes that need a value.
     needed_by: HashMap<ValueId, Vec<usize>>,
     /// In the sample at hand: values that nodes still wait for, and how many values a node waits for.
@@ -149,7 +149,7 @@ impl<'a> Jury<'a> {
             let contest = Contest { candidates, observed, kept, count: 0, judged: false, has_readers: false };
             contests.insert(id, contest);
         }
-        let mut readers: HashMap<usize, Vec<(ValueId, ValueId)>> = HashMap::new();
+        let mut readers: BTreeMap<usize, Vec<(ValueId, ValueId)>> = BTreeMap::new();
         for (id, node) in graph.node_ids() {
             let decision = &structure.nodes[id.index()];
             let real = node.outputs.first().is_some_and(|&output| graph.value(output).ty.dtype == DType::F32);
