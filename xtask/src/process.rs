@@ -16,6 +16,8 @@ pub struct Finished {
 /// Runs a program to its end.
 pub fn run(command: &mut Command) -> io::Result<Finished> {
     eprintln!("\n$ {}", shown(command));
+    // ONNX Runtime sends events to its makers unless it is told not to before it is imported.
+    command.env("ORT_DISABLE_TELEMETRY", "1");
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let lines = Mutex::new(Vec::new());

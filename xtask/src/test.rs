@@ -75,6 +75,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
         ("worker tests, shared", "test_shared*.py", Environment::PyTorch),
         ("worker tests, PyTorch", "test_pytorch*.py", Environment::PyTorch),
         ("worker tests, TensorFlow", "test_tensorflow*.py", Environment::TensorFlow),
+        ("worker tests, ONNX Runtime", "test_onnxruntime*.py", Environment::OnnxRuntime),
     ];
     for (name, pattern, environment) in workers {
         let start = Instant::now();

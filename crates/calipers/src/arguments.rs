@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::compare::CompareArguments;
 use crate::data::DataCommand;
 use crate::eval::EvalArguments;
+use crate::gaps::GapsArguments;
 use crate::inspect::InspectArguments;
 use crate::quantize::QuantizeArguments;
 
@@ -57,11 +58,23 @@ pub enum Command {
     Quantize(Box<QuantizeArguments>),
     /// List or download data sets.
     Data(DataCommand),
+    /// Find out what each framework cannot quantize, by running it.
+    ///
+    /// Sends tiny models of every kind of layer through every way of PyTorch, TensorFlow, ONNX Runtime and Calipers to
+    /// quantize, each in a process of its own, and judges by what executed. Writes gaps.html, gaps.md and gaps.json. A run
+    /// that was stopped goes on where it was when the same command is given again.
+    ///
+    /// Exit status: 0, 1 when a control failed (or, with --fail-on-gap, when there is a gap), 2 when it could not run or
+    /// was stopped.
+    Gaps(Box<GapsArguments>),
     /// List, install or remove the Python environments of the frameworks.
     Env(EnvArguments),
     /// Answer requests of a study on standard input and output.
     #[command(hide = true)]
     Worker,
+    /// Answer gap probes on standard input and output.
+    #[command(hide = true)]
+    GapWorker,
 }
 
 /// Arguments of `calipers study`.
@@ -120,7 +133,7 @@ pub struct EnvArguments {
 pub enum EnvAction {
     /// Show every environment, where it is and how large.
     List,
-    /// Install environments; all of the frameworks without a name.
+    /// Install environments; all of them without a name.
     Install {
         /// pytorch, tensorflow or onnxruntime.
         names: Vec<String>,

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use calipers::workers::environment::{Host, Installing, Phase, State, ensure, list, remove};
-use calipers::workers::{Environment, Framework};
+use calipers::workers::Environment;
+use calipers::workers::environment::{Host, Installing, State, ensure, list, remove};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::Message;
@@ -20,11 +20,7 @@ pub fn run(arguments: &EnvArguments) -> Result<ExitCode, Message> {
             }
         }
         EnvAction::Install { names } => {
-            let chosen = if names.is_empty() {
-                vec![Framework::PyTorch.environment(), Framework::TensorFlow.environment()]
-            } else {
-                named(names)?
-            };
+            let chosen = if names.is_empty() { Environment::ALL.to_vec() } else { named(names)? };
             let cancelled = cancel_on_interrupt()?;
             for environment in chosen {
                 let bar = ProgressBar::new(0);
@@ -37,7 +33,7 @@ pub fn run(arguments: &EnvArguments) -> Result<ExitCode, Message> {
                     bar.set_prefix(installing.title);
                     bar.set_length(installing.packages_total as u64);
                     bar.set_position(installing.packages_done as u64);
-                    bar.set_message(phase(installing.phase));
+                    bar.set_message(installing.phase.title());
                 };
                 let interpreter = ensure(environment, &host, &mut progress, &cancelled);
                 bar.finish_and_clear();
@@ -89,16 +85,5 @@ fn print_state(environment: Environment, state: &State) {
             println!("{name:<12} half installed, begun again on the next use: {}", folder.display());
         }
         State::Missing => println!("{name:<12} not installed; made on first use"),
-    }
-}
-
-fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Wait => "waiting for another installation",
-        Phase::Clean => "removing a half-made environment",
-        Phase::Create => "making the environment",
-        Phase::Fetch => "fetching",
-        Phase::Install => "installing",
-        Phase::Check => "trying it out",
     }
 }

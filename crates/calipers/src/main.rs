@@ -7,6 +7,7 @@ mod data;
 mod data_arguments;
 mod environments;
 mod eval;
+mod gaps;
 mod inspect;
 mod output;
 mod progress;
@@ -25,6 +26,10 @@ const TROUBLE: u8 = 2;
 /// An error as a person reads it: its message, which ends in a hint.
 type Message = String;
 
+fn served(result: std::io::Result<()>) -> Result<ExitCode, Message> {
+    result.map(|()| ExitCode::SUCCESS).map_err(|error| format!("the worker cannot answer: {error}"))
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Study(arguments) => study::run(&arguments),
@@ -33,11 +38,10 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
+        Command::Gaps(arguments) => gaps::run(&arguments),
         Command::Env(arguments) => environments::run(&arguments),
-        Command::Worker => match calipers::study::serve_native() {
-            Ok(()) => Ok(ExitCode::SUCCESS),
-            Err(error) => Err(format!("the worker cannot answer: {error}")),
-        },
+        Command::Worker => served(calipers::study::serve_native()),
+        Command::GapWorker => served(calipers::gaps::serve_native()),
     };
     result.unwrap_or_else(|message| {
         eprintln!("error: {message}");

@@ -33,9 +33,18 @@ impl Random {
     }
 }
 
+/// The output number `index`, counted from 0, of SplitMix64 started at `start`: numbers that can be drawn in any order,
+/// and in any language in a few lines.
+pub fn split_mix_output(start: u64, index: u64) -> u64 {
+    split_mix(&mut start.wrapping_add(index.wrapping_mul(GOLDEN)))
+}
+
+/// What SplitMix64 adds to its position at each step: 2^64 divided by the golden ratio, made odd.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// One step of SplitMix64 (Steele, Lea and Flood, 2014): moves `position` and returns the output.
 fn split_mix(position: &mut u64) -> u64 {
-    *position = position.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    *position = position.wrapping_add(GOLDEN);
     let mixed = (*position ^ (*position >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
@@ -63,8 +72,9 @@ mod tests {
             4_593_380_528_125_082_431,
             16_408_922_859_458_223_821,
         ];
-        for value in expected {
+        for (index, value) in (0..).zip(expected) {
             assert_eq!(split_mix(&mut position), value);
+            assert_eq!(split_mix_output(1_234_567, index), value);
         }
     }
 

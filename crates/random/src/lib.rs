@@ -8,4 +8,4 @@
 mod generator;
 mod sampling;
 
-pub use generator::Random;
+pub use generator::{Random, split_mix_output};

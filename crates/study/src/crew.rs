@@ -246,16 +246,8 @@ impl Crew {
             Some(python) => {
                 watcher.event(Event::Step { title: &format!("looking for {}", framework.title()) });
                 let mut progress = |installing: &environment::Installing<'_>| {
-                    let stage = match installing.phase {
-                        environment::Phase::Wait => "waiting for another installation",
-                        environment::Phase::Clean => "removing a half-made environment",
-                        environment::Phase::Create => "making the environment",
-                        environment::Phase::Fetch => "fetching packages",
-                        environment::Phase::Install => "installing packages",
-                        environment::Phase::Check => "trying it out",
-                    };
                     watcher.event(Event::Progress {
-                        stage: &format!("{}: {stage}", installing.title),
+                        stage: &format!("{}: {}", installing.title, installing.phase.title()),
                         done: installing.packages_done as u64,
                         total: Some(installing.packages_total as u64),
                         detail: installing.line,

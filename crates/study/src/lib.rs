@@ -29,6 +29,7 @@ pub use error::StudyError;
 pub use event::{Event, Watcher};
 pub use machine::Machine;
 pub use native::serve as serve_native;
+pub use record::{Journal, Keyed, key};
 pub use report::Report;
 pub use run::{Options, Outcome, run};
 pub use spec::{Overrides, Source, Spec, SpecError};

@@ -71,6 +71,9 @@ impl Engine {
             | Request::TrainDrop(_) => {
                 Err(Failure::new(Stage::Train, "Unsupported", "Calipers does not train yet"))
             }
+            Request::Probe(_) | Request::AskCapability(_) => {
+                Err(Failure::new(Stage::Start, "Unsupported", "this worker does not answer gap probes"))
+            }
             // The serving loop answers it.
             Request::Shutdown(shutdown) => shutdown.answer(&Nothing {}),
         }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::cell::{Cell, Framework, Variant};
@@ -125,7 +126,13 @@ pub struct CellTiming {
     pub blocks: Vec<Vec<u64>>,
 }
 
-impl Record {
+/// A record that is found again by the hash of its inputs.
+pub trait Keyed {
+    /// The hash; `None` for a record that is not looked for.
+    fn key(&self) -> Option<&str>;
+}
+
+impl Keyed for Record {
     fn key(&self) -> Option<&str> {
         match self {
             Record::Run { .. } | Record::Framework(_) => None,
@@ -141,19 +148,19 @@ impl Record {
 
 /// The records of an output folder.
 #[derive(Debug)]
-pub struct Journal {
+pub struct Journal<R = Record> {
     path: PathBuf,
     file: File,
-    records: Vec<Record>,
+    records: Vec<R>,
 }
 
-impl Journal {
+impl<R: Keyed + Serialize + DeserializeOwned> Journal<R> {
     /// Opens or begins the records of a folder. A last line that an earlier command could not finish is cut off; a
     /// line of another version is passed over, and its work is done again.
     ///
     /// # Errors
     /// [`StudyError::Files`] where the file cannot be read or written.
-    pub fn open(path: &Path) -> Result<Journal, StudyError> {
+    pub fn open(path: &Path) -> Result<Self, StudyError> {
         let failed = |source| StudyError::Files { action: "open", path: path.to_owned(), source };
         let text = match std::fs::read(path) {
             Ok(text) => text,
@@ -174,7 +181,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`StudyError::Files`] where it cannot be written.
-    pub fn append(&mut self, record: Record) -> Result<(), StudyError> {
+    pub fn append(&mut self, record: R) -> Result<(), StudyError> {
         let failed = |source| StudyError::Files { action: "append to", path: self.path.clone(), source };
         let mut line = serde_json::to_vec(&record).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
@@ -189,12 +196,12 @@ impl Journal {
     }
 
     /// The newest record of those inputs.
-    pub fn find(&self, key: &str) -> Option<&Record> {
+    pub fn find(&self, key: &str) -> Option<&R> {
         self.records.iter().rev().find(|record| record.key() == Some(key))
     }
 
     /// All records, oldest first.
-    pub fn records(&self) -> &[Record] {
+    pub fn records(&self) -> &[R] {
         &self.records
     }
 }
@@ -221,17 +228,17 @@ mod tests {
     fn a_torn_last_line_is_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("records.jsonl");
-        let mut journal = Journal::open(&path).unwrap();
+        let mut journal = Journal::<Record>::open(&path).unwrap();
         journal.append(overhead("a", 1.0)).unwrap();
         journal.append(overhead("a", 2.0)).unwrap();
         drop(journal);
         let text = std::fs::read_to_string(&path).unwrap();
         // Cut inside a character of two bytes.
         std::fs::write(&path, [text.as_bytes(), b"{\"record\":\"overh\xc3"].concat()).unwrap();
-        let mut journal = Journal::open(&path).unwrap();
+        let mut journal = Journal::<Record>::open(&path).unwrap();
         assert_eq!(journal.find("a"), Some(&overhead("a", 2.0)));
         journal.append(overhead("b", 3.0)).unwrap();
-        assert_eq!(Journal::open(&path).unwrap().records().len(), 3);
+        assert_eq!(Journal::<Record>::open(&path).unwrap().records().len(), 3);
     }
 
     #[test]

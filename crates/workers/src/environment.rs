@@ -27,11 +27,11 @@ mod tests;
 /// A set of pinned Python packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Environment {
-    /// PyTorch, for its worker.
+    /// PyTorch with torchao, for its worker.
     PyTorch,
-    /// TensorFlow with Keras 2, its model optimization toolkit, and LiteRT, for its worker.
+    /// TensorFlow with Keras 2 and 3, its model optimization toolkit, LiteRT and the AI Edge Quantizer, for its worker.
     TensorFlow,
-    /// ONNX Runtime, an independent reference for tests; no worker uses it.
+    /// ONNX Runtime, for its worker and as an independent reference for tests.
     OnnxRuntime,
 }
 
@@ -76,6 +76,8 @@ pub enum Framework {
     PyTorch,
     /// TensorFlow with Keras 2, its model optimization toolkit, and LiteRT.
     TensorFlow,
+    /// ONNX Runtime with its quantization tools.
+    OnnxRuntime,
 }
 
 impl Framework {
@@ -84,6 +86,7 @@ impl Framework {
         match self {
             Framework::PyTorch => Environment::PyTorch,
             Framework::TensorFlow => Environment::TensorFlow,
+            Framework::OnnxRuntime => Environment::OnnxRuntime,
         }
     }
 
@@ -128,7 +131,7 @@ const PYTORCH: Specification = Specification {
     title: "PyTorch",
     variable: "CALIPERS_PYTORCH_PYTHON",
     requirements: include_str!("../python/requirements/pytorch.txt"),
-    packages: &["torch", "numpy", "onnx", "safetensors"],
+    packages: &["torch", "torchao", "numpy", "onnx", "safetensors"],
 };
 
 const TENSORFLOW: Specification = Specification {
@@ -141,6 +144,8 @@ const TENSORFLOW: Specification = Specification {
         "tf_keras",
         "tensorflow_model_optimization",
         "ai_edge_litert",
+        "ai_edge_quantizer",
+        "keras",
         "numpy",
         "onnx",
         "safetensors",
@@ -152,7 +157,7 @@ const ONNXRUNTIME: Specification = Specification {
     title: "ONNX Runtime",
     variable: "CALIPERS_ONNXRUNTIME_PYTHON",
     requirements: include_str!("../python/requirements/onnxruntime.txt"),
-    packages: &["onnxruntime", "numpy", "onnx", "safetensors"],
+    packages: &["onnxruntime", "numpy", "onnx", "onnx_ir", "sympy", "safetensors"],
 };
 
 /// The minor versions of Python 3 that the pinned packages exist for, best first.

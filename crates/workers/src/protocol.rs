@@ -15,6 +15,12 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+mod gaps;
+
+pub use gaps::{
+    AskCapability, Asked, Class, Ending, Found, Operator, Outcome, Probe, Probed, Role, StoredWeight, Verdict,
+};
+
 /// One command of the protocol: its arguments are the implementing struct's fields.
 pub trait Command: Into<Request> {
     /// What the command answers with.
@@ -74,6 +80,8 @@ commands! {
     Evaluate "evaluate" Evaluate => Evaluated,
     Time "time" Time => Timed,
     Unload "unload" Other => Nothing,
+    Probe "probe" Build => Probed,
+    AskCapability "capability" Build => Asked,
     Shutdown "shutdown" Other => Nothing,
 }
 

@@ -34,6 +34,11 @@ pub fn unpack(cache: &Path) -> Result<PathBuf, UnpackError> {
     unpack_files(cache, embedded::FILES)
 }
 
+/// The worker's Python files: name below the folder that [`unpack`] returns, and text.
+pub fn files() -> &'static [(&'static str, &'static str)] {
+    embedded::FILES
+}
+
 fn unpack_files(cache: &Path, files: &[(&str, &str)]) -> Result<PathBuf, UnpackError> {
     let workers = cache.join("workers");
     let target = workers.join(hash(files));

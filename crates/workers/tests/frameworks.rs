@@ -55,7 +55,6 @@ fn tensorflow_is_installed_and_its_worker_answers() {
 
 #[test]
 #[ignore = "installs packages"]
-fn onnxruntime_is_installed() {
-    let (_, interpreter) = installs(Environment::OnnxRuntime);
-    assert!(interpreter.versions.contains_key("onnxruntime"), "{interpreter:?}");
+fn onnxruntime_is_installed_and_its_worker_answers() {
+    greets(Framework::OnnxRuntime, "onnxruntime");
 }

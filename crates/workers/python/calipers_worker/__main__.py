@@ -5,7 +5,7 @@ import sys
 
 from calipers_worker import lifeline, protocol
 
-FRAMEWORKS = ("pytorch", "tensorflow")
+FRAMEWORKS = ("pytorch", "tensorflow", "onnxruntime")
 
 
 def main(arguments: list[str]) -> int:

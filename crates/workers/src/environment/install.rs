@@ -35,6 +35,20 @@ pub enum Phase {
     Check,
 }
 
+impl Phase {
+    /// In words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Phase::Wait => "waiting for another installation",
+            Phase::Clean => "removing a half-made environment",
+            Phase::Create => "making the environment",
+            Phase::Fetch => "fetching packages",
+            Phase::Install => "installing packages",
+            Phase::Check => "trying it out",
+        }
+    }
+}
+
 /// How far an installation is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installing<'a> {

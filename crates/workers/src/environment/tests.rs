@@ -308,7 +308,7 @@ fn the_users_own_interpreter_is_checked() {
     name(&mut setting.host, &made.program);
     let error = own(&setting.host).expect_err("has only the tiny package");
     let EnvironmentError::MissingPackage { missing, .. } = &error else { panic!("{error}") };
-    assert_eq!(missing, &["numpy", "onnx", "onnxruntime", "safetensors"]);
+    assert_eq!(missing, &["numpy", "onnx", "onnx_ir", "onnxruntime", "safetensors", "sympy"]);
 
     let answer = |version: &str| {
         format!(

@@ -13,6 +13,7 @@ from torch import nn
 from calipers_worker import onnx_graph
 from calipers_worker.batches import DataFile
 from calipers_worker.errors import BadArgument
+from calipers_worker.gaps.command import Gaps
 from calipers_worker.latency import time_calls
 from calipers_worker.onnx_graph import OnnxGraph
 from calipers_worker.protocol import Commands, Handles, Reporter, Request
@@ -49,6 +50,7 @@ def commands() -> Commands:
         "evaluate": worker.evaluate,
         "time": worker.time,
         "unload": worker.unload,
+        **Gaps("pytorch").commands(),
     }
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from calipers_worker import onnx_graph
 from calipers_worker.batches import DataFile
 from calipers_worker.errors import BadArgument
+from calipers_worker.gaps.command import Gaps
 from calipers_worker.onnx_graph import OnnxGraph
 from calipers_worker.protocol import Commands, Handles, Reporter, Request
 from calipers_worker.tensor_files import write_tensors
@@ -246,6 +247,7 @@ def commands() -> Commands:
         "evaluate": worker.evaluate,
         "time": worker.time,
         "unload": worker.unload,
+        **Gaps("tensorflow").commands(),
     }
 
 

@@ -1,0 +1,1 @@
+"""Gap probes: tiny models sent through every path of a framework, and what came of each."""

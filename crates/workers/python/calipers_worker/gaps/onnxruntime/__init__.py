@@ -1,0 +1,1 @@
+"""The gap probes of ONNX Runtime: layers as ONNX graphs, and its own ways to quantize them."""
