@@ -65,7 +65,7 @@ impl Bench {
                 let sources = sources::unpack(&self.host.cache).map_err(|error| error.to_string())?;
                 let mut versions = interpreter.versions.clone();
                 versions.insert(String::from("python"), interpreter.python.clone());
-                let engine = format!("{} {}", interpreter.program.display(), sources.display());
+                let engine = format!("{} {}", interpreter.program.display(), code_hash(framework));
                 (Launch::framework(python, &interpreter, &sources, 1), versions, engine)
             }
         };
@@ -74,6 +74,20 @@ impl Bench {
         let identity = format!("{engine} {versions:?}");
         Ok(Ready { launch, versions, identity })
     }
+}
+
+/// Hash of the worker's code for a framework's probes.
+fn code_hash(framework: Framework) -> blake3::Hash {
+    let shared = "calipers_worker/gaps/";
+    let own = format!("{shared}{framework}/");
+    let mut hasher = blake3::Hasher::new();
+    for (name, text) in sources::files() {
+        let is_shared = name.strip_prefix(shared).is_some_and(|rest| !rest.contains('/'));
+        if is_shared || name.starts_with(&own) {
+            hasher.update(name.as_bytes()).update(text.as_bytes());
+        }
+    }
+    hasher.finalize()
 }
 
 /// What came of a call.

@@ -162,12 +162,12 @@ fn bound(name: &str) -> &str {
 fn blocks(text: &str) -> Vec<String> {
     let mut blocks: Vec<String> = Vec::new();
     let mut in_string = false;
-    let mut decorated = false;
+    // A decorator, or a comment at the margin, belongs to what follows.
+    let mut leads = false;
     for line in text.lines() {
-        let quotes = line.matches("\"\"\"").count();
-        let goes_on =
-            in_string || decorated || line.is_empty() || line.starts_with([' ', ')', ']', '}', '#']);
-        in_string ^= quotes % 2 == 1;
+        let is_comment = line.starts_with('#') && !in_string;
+        let goes_on = in_string || leads || line.is_empty() || line.starts_with([' ', ')', ']', '}']);
+        in_string ^= line.matches("\"\"\"").count() % 2 == 1;
         match blocks.last_mut() {
             Some(block) if goes_on => {
                 block.push('\n');
@@ -175,14 +175,14 @@ fn blocks(text: &str) -> Vec<String> {
             }
             Some(_) | None => blocks.push(line.to_owned()),
         }
-        decorated = line.starts_with('@');
+        leads = is_comment || line.starts_with('@');
     }
     blocks.iter().map(|block| block.trim_end().to_owned()).collect()
 }
 
 /// The name that a block defines; none for a string that documents the block before it.
 fn defined(text: &str) -> Option<String> {
-    let line = text.lines().find(|line| !line.starts_with('@'))?;
+    let line = text.lines().find(|line| !line.starts_with(['@', '#']))?;
     let rest = line.strip_prefix("def ").or_else(|| line.strip_prefix("class ")).unwrap_or(line);
     let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     (!name.is_empty()).then_some(name)
@@ -224,7 +224,7 @@ mod tests {
     use super::Modules;
     use std::collections::BTreeSet;
 
-    const SHAPES: &str = "\"\"\"Owns shapes.\"\"\"\n\nimport math\nimport numpy as np\nfrom typing import (\n    Any,\n    Final,\n)\n\nSIZE = 3\n\"\"\"How many: not `unused`.\"\"\"\n\n\ndef unused() -> Any:\n    return np\n\n\n@decorated\nclass Shape:\n    \"\"\"A shape.\n\nwith a line at the margin, unused.\n    \"\"\"\n\n    size = SIZE\n\n    def area(self):  # unused\n        return math.pi * self.unused\n";
+    const SHAPES: &str = "\"\"\"Owns shapes.\"\"\"\n\nimport math\nimport numpy as np\nfrom typing import (\n    Any,\n    Final,\n)\n\n# A comment\n# of two lines.\nSIZE = 3\n\"\"\"How many: not `unused`.\"\"\"\n\n\ndef unused() -> Any:\n    return np\n\n\n@decorated\nclass Shape:\n    \"\"\"A shape.\n\nwith a line at the margin, unused.\n    \"\"\"\n\n    size = SIZE\n\n    def area(self):  # unused\n        return math.pi * self.unused\n";
     const USERS: &str = "\"\"\"Owns users.\"\"\"\n\nfrom pack.shapes import Shape\n\n\ndef decorated(x):\n    return x\n\n\ndef user():\n    return Shape()\n";
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let cut = modules.cut(&["user"], &BTreeSet::new());
         assert_eq!(cut.imports, ["import math"]);
         let names: Vec<&str> = cut.definitions.iter().map(|text| text.lines().next().unwrap()).collect();
-        assert_eq!(names, ["SIZE = 3", "@decorated", "def decorated(x):", "def user():"]);
+        assert_eq!(names, ["# A comment", "@decorated", "def decorated(x):", "def user():"]);
         let have = modules.names(&["Shape"]);
         assert_eq!(modules.cut(&["user"], &have).definitions.len(), 1);
         let cut = modules.cut(&["unused"], &BTreeSet::new());

@@ -207,7 +207,7 @@ def layer_subclassed(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
 def layer_nested(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
     """The same with its first half as a model inside the model: a function of the model's own."""
     inner = onnx.helper.make_function(
-        "calipers",
+        "example",
         "Inner",
         ["image", "weight", "bias"],
         ["active"],
@@ -230,7 +230,7 @@ def layer_nested(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
             ["before_output", "conv1.weight", "conv1.bias"],
             ["layer_active"],
             name="layer_inner",
-            domain="calipers",
+            domain="example",
         ),
         convolution("conv2", "layer_active", "layer_output"),
     ]
