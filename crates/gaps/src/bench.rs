@@ -170,7 +170,7 @@ impl Seat {
 }
 
 /// Replaces the paths of this machine, so that findings of two machines can be compared and published.
-pub struct Anonymous(Vec<(String, &'static str)>);
+pub struct Anonymous(Vec<(String, String)>);
 
 impl Anonymous {
     /// For the folders of a run.
@@ -184,7 +184,8 @@ impl Anonymous {
             (home, "~"),
             (temporary.display().to_string(), "<temporary>"),
         ];
-        Anonymous(pairs.into_iter().filter(|(path, _)| path.len() > 1).collect())
+        let folders = pairs.into_iter().filter(|(path, _)| path.len() > 1);
+        Anonymous(folders.map(|(path, name)| (format!("{path}/"), format!("{name}/"))).collect())
     }
 
     /// The text without those paths.

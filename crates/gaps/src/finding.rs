@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 
-use calipers_workers::protocol::{Asked, Outcome, Probed, Verdict};
+use calipers_workers::protocol::{Asked, Operator, Outcome, Probed, Verdict};
 
 use crate::artefact;
 use crate::bench::Anonymous;
@@ -81,7 +81,7 @@ impl Finder {
         cell.error = error_line(&ending).map(|error| self.cut(&error, ERROR));
         cell.evidence = Evidence {
             reason: self.cut(&judged.reason, ERROR),
-            operators: found.operators,
+            operators: merged(found.operators),
             weights: found.weights,
             kernels: found.kernels,
             kernels_note: found.kernels_note.map(|note| self.cut(&note, WARNING)),
@@ -160,6 +160,24 @@ impl Finder {
     }
 }
 
+/// The operators with equal ones in a row counted as one.
+fn merged(operators: Vec<Operator>) -> Vec<Operator> {
+    let mut merged: Vec<Operator> = Vec::new();
+    for operator in operators {
+        match merged.last_mut() {
+            Some(last)
+                if (Operator { count: None, ..last.clone() })
+                    == (Operator { count: None, ..operator.clone() }) =>
+            {
+                last.count = Some(last.count.unwrap_or(1) + operator.count.unwrap_or(1));
+            }
+            Some(_) | None => merged.push(operator),
+        }
+    }
+    merged
+}
+
+/// Whether a file is what a path made, and not what it made it from.
 fn is_model(file: &FilePath) -> bool {
-    file.extension().is_some_and(|extension| extension == "tflite" || extension == "onnx")
+    ["model.tflite", "model.onnx"].iter().any(|name| file == FilePath::new(name))
 }

@@ -1,12 +1,12 @@
 //! What every worker is given of a layer: weights, samples, and the outputs that the graph defines.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use calipers_ir::{DType, Graph, Node, Tensor};
 use calipers_passes::canonicalize;
 use calipers_runtime::{Session, SessionOptions, evaluate};
+use calipers_study::write_whole;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -47,7 +47,7 @@ impl Material {
     pub fn write(&self, path: &Path) -> Result<(), GapsError> {
         let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         for drawn in &self.probe.weights {
-            let bytes = bytemuck_bytes(&drawn.values());
+            let bytes = bytes_of(&drawn.values());
             tensors.push((format!("weight/{}", drawn.name), Dtype::F32, drawn.shape.clone(), bytes));
         }
         let stacked = |parts: Vec<&Tensor>| {
@@ -70,18 +70,14 @@ impl Material {
             });
             let views: Vec<_> = views.collect::<Result<_, _>>()?;
             let whole = safetensors::serialize(views, None).map_err(std::io::Error::other)?;
-            let folder = path.parent().unwrap_or(Path::new("."));
-            fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&whole)?;
-            file.persist(path).map_err(|error| error.error)?;
-            Ok(())
+            fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+            write_whole(path, &whole)
         };
         write().map_err(failed)
     }
 }
 
-fn bytemuck_bytes(values: &[f32]) -> Vec<u8> {
+fn bytes_of(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 

@@ -23,6 +23,8 @@ enum Test {
     Layers(&'static [&'static str]),
     /// As `Layers`, on these paths alone.
     Paths(&'static [&'static str], &'static [&'static str]),
+    /// It needs an accelerator to be tried, and this question says what the build registers.
+    Setup(&'static str),
     /// It says what training quantization-aware costs, as a ratio.
     Overhead(f64),
 }
@@ -40,7 +42,7 @@ const STATEMENTS: &[Statement] = &[
         framework: TensorFlow,
         topic: "hardware",
         text: "GPU and TPU set-up is convoluted.",
-        test: Test::Asked("accelerator"),
+        test: Test::Setup("accelerator"),
     },
     Statement {
         framework: TensorFlow,
@@ -156,6 +158,10 @@ fn row(report: &Report, statement: &Statement) -> PaperRow {
         Test::Asked(question) => asked(report, framework, question),
         Test::Layers(layers) => probed(report, framework, layers, None),
         Test::Paths(layers, paths) => probed(report, framework, layers, Some(paths)),
+        Test::Setup(question) => {
+            let (_, finding, evidence) = asked(report, framework, question);
+            (Today::NotProbed, finding, evidence)
+        }
         Test::Overhead(then) => overhead(report, framework, then),
     };
     PaperRow {

@@ -7,6 +7,7 @@ mod legend;
 mod summary;
 mod changes;
 mod html;
+mod json;
 mod markdown;
 mod terminal;
 
@@ -25,6 +26,7 @@ use crate::state::State;
 
 pub use changes::{ReadError, changes, read};
 pub use html::html;
+pub use json::json;
 pub use markdown::{markdown, paper_table};
 pub use terminal::terminal;
 

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use calipers_study::{Event, Journal, Machine, Watcher, key};
+use calipers_study::{Event, Journal, Machine, Watcher, key, write_whole};
 use calipers_workers::environment::{Host, Installing};
 
 use crate::bench::{Anonymous, Bench, Ready};
@@ -21,7 +20,7 @@ use crate::material::Material;
 use crate::needs::needs;
 use crate::paper;
 use crate::path::Path;
-use crate::report::{Control, LayerFacts, PathFacts, Report, SCHEMA, changes, html, markdown, read};
+use crate::report::{Control, LayerFacts, PathFacts, Report, SCHEMA, changes, html, json, markdown, read};
 use crate::script;
 use crate::state::State;
 use crate::task::{Chosen, Selection, Task};
@@ -229,27 +228,15 @@ fn layer_facts(layer: &Layer) -> LayerFacts {
 }
 
 fn write(report: &Report, out: &FilePath) -> Result<Vec<PathBuf>, GapsError> {
-    let json = serde_json::to_string_pretty(report).map_err(|error| GapsError::Files {
-        action: "write",
-        path: out.join("gaps.json"),
-        source: error.into(),
-    })?;
     let mut files = Vec::new();
     for (name, text) in [
-        ("gaps.json", json + "\n"),
+        ("gaps.json", json(report)),
         ("gaps.md", markdown(report)),
         ("gaps.html", html(report, &script::parts)),
     ] {
         let path = out.join(name);
-        replace(&path, text.as_bytes()).map_err(GapsError::files("write", &path))?;
+        write_whole(&path, text.as_bytes()).map_err(GapsError::files("write", &path))?;
         files.push(path);
     }
     Ok(files)
-}
-
-fn replace(path: &FilePath, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(FilePath::new(".")))?;
-    file.write_all(bytes)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -28,6 +28,7 @@ pub use cell::{Cell, Framework, VARIANTS, Variant, variant_name};
 pub use error::StudyError;
 pub use event::{Event, Watcher};
 pub use machine::Machine;
+pub use material::write_whole;
 pub use native::serve as serve_native;
 pub use record::{Journal, Keyed, key};
 pub use report::Report;

@@ -15,6 +15,7 @@ from onnx.numpy_helper import to_array
 from onnx.reference import ReferenceEvaluator
 from onnxruntime.quantization import qdq_loss_debug
 
+from calipers_worker.gaps.answers import Answer, answer
 from calipers_worker.gaps.onnxruntime.cell import outputs_of, session_options
 from calipers_worker.gaps.onnxruntime.executed import executed_operators
 from calipers_worker.gaps.onnxruntime.layers_convolution import layer_residual
@@ -24,8 +25,6 @@ from calipers_worker.gaps.onnxruntime.paths_quantization import (
     path_qdq,
     path_qoperator,
 )
-
-Answer = dict[str, Any]
 
 
 @dataclass
@@ -41,11 +40,6 @@ class Pair:
     def operators(self, model: str) -> list[dict[str, Any]]:
         """What executes."""
         return executed_operators(model, self.samples[0], self.folder, session_options())
-
-
-def answer(word: str, summary: str, *evidence: str) -> Answer:
-    """An answer of a capability."""
-    return {"answer": word, "summary": summary, "evidence": list(evidence)}
 
 
 def a_pair(folder: Path) -> Pair:

@@ -16,6 +16,7 @@ from torch import fx, nn
 from torch.ao.quantization import get_default_qat_qconfig, get_default_qconfig, prepare_qat
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
+from calipers_worker.gaps.answers import Answer, answer
 from calipers_worker.gaps.pytorch.cell import difference, outputs_of
 from calipers_worker.gaps.pytorch.layers_networks import layer_residual
 from calipers_worker.gaps.pytorch.layers_sandwiches import Weights
@@ -24,8 +25,6 @@ from calipers_worker.gaps.pytorch.paths_executed import Sample, trace_executed
 from calipers_worker.gaps.pytorch.paths_fx import path_fx
 from calipers_worker.gaps.pytorch.paths_pt2e import calibrated_pt2e, compiled_frozen, path_pt2e
 from calipers_worker.gaps.pytorch.paths_torchao import path_torchao_int8_dynamic
-
-Answer = dict[str, Any]
 
 KERNELS = ("quantized::conv2d.new", "quantized::linear", "onednn::qconv_pointwise", "aten::_int_mm")
 
@@ -37,11 +36,6 @@ class Network:
     model: nn.Module
     samples: list[Sample]
     weights: Weights
-
-
-def answer(word: str, summary: str, *evidence: str) -> Answer:
-    """The form of an answer: `yes`, `no` or `partly`, a sentence, and what was seen."""
-    return {"answer": word, "summary": summary, "evidence": list(evidence)}
 
 
 def network() -> Network:

@@ -19,6 +19,7 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from calipers_worker.gaps.answers import Answer, answer
 from calipers_worker.gaps.tensorflow.cell import keras_outputs, largest_difference, litert_outputs
 from calipers_worker.gaps.tensorflow.paths_aeq import path_aeq_static
 from calipers_worker.gaps.tensorflow.paths_tflite import (
@@ -29,17 +30,10 @@ from calipers_worker.gaps.tensorflow.paths_tflite import (
 from calipers_worker.gaps.tensorflow.paths_tfmot import path_tfmot
 from calipers_worker.gaps.tensorflow.tflite_operators import tflite_operators
 
-Answer = dict[str, Any]
-
 TIMED_PAIRS = 60
 WARM_PAIRS = 5
 # The last, without an ending, is a folder in the form of SavedModel.
 KERAS_FILES = ("model.keras", "model.h5", "model")
-
-
-def answer(word: str, summary: str, *evidence: str) -> Answer:
-    """The form of an answer: `yes`, `no` or `partly`, a sentence, and what was seen."""
-    return {"answer": word, "summary": summary, "evidence": list(evidence)}
 
 
 def network(module: ModuleType) -> Any:
@@ -260,6 +254,7 @@ def capability_qat_overhead(folder: Path) -> Answer:  # noqa: ARG001
         f"tfmot: a training step takes {middle:.2f} times a float one (median of {len(ratios)})",
         f"quartiles of the ratio {low:.2f} and {high:.2f}",
         f"two convolutions of 32 channels, batch of 32 images of 32 x 32, threads: {threads}",
+        ratio=middle,
     )
 
 

@@ -15,12 +15,8 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from calipers_worker.gaps.tensorflow.capabilities import (
-    Answer,
-    answer,
-    network,
-    network_samples,
-)
+from calipers_worker.gaps.answers import Answer, answer
+from calipers_worker.gaps.tensorflow.capabilities import network, network_samples
 from calipers_worker.gaps.tensorflow.litert_profile import (
     KERNEL_ROW,
     KERNELS_IN_ORDER,
