@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::framework::Framework;
 use crate::state::State;
 
+use Framework::{Calipers, OnnxRuntime, PyTorch, TensorFlow};
+use Scheme::{Dynamic, Static, WeightOnly};
+
 /// What a path sets out to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -92,9 +95,6 @@ const fn training(path: Path) -> Path {
 const fn quick(path: Path) -> Path {
     Path { quick: true, ..path }
 }
-
-use Framework::{Calipers, OnnxRuntime, PyTorch, TensorFlow};
-use Scheme::{Dynamic, Static, WeightOnly};
 
 /// Every path, in the order in which they are shown. The first of a framework is the one that controls go through.
 pub static PATHS: &[Path] = &[

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use calipers_study::{Event, Journal, Watcher};
 use calipers_workers::protocol::{AskCapability, Ending, Found, Outcome, Probe, Probed};
+use tempfile::TempDir;
 
 use crate::bench::{Called, Ended, Ready, Seat};
 use crate::error::GapsError;
@@ -65,7 +66,22 @@ impl<'t> Queue<'t> {
 enum News {
     Begins(String),
     Ends(u64, Box<Record>),
-    Stopped,
+    Stops(Stop),
+}
+
+/// Why a task has no record.
+enum Stop {
+    /// The user stopped the run.
+    Interrupted,
+    /// The run cannot go on.
+    Trouble(GapsError),
+}
+
+/// A folder for what a probe makes.
+fn scratch() -> Result<TempDir, Stop> {
+    tempfile::tempdir()
+        .map_err(GapsError::files("make a folder in", &std::env::temp_dir()))
+        .map_err(Stop::Trouble)
 }
 
 impl Workplace<'_> {
@@ -113,7 +129,11 @@ impl Workplace<'_> {
                         finished += 1;
                         watcher.event(Event::Work { units: cost });
                     }
-                    News::Stopped => interrupted = true,
+                    News::Stops(Stop::Interrupted) => interrupted = true,
+                    News::Stops(Stop::Trouble(error)) => {
+                        self.options.cancelled.store(true, Ordering::Relaxed);
+                        return Err(error);
+                    }
                 }
             }
             if interrupted { Err(GapsError::Interrupted { finished, all: tasks.len() }) } else { Ok(()) }
@@ -125,7 +145,7 @@ impl Workplace<'_> {
         let mut seat: Option<Seat> = None;
         loop {
             if self.options.cancelled.load(Ordering::Relaxed) {
-                let _ = news.send(News::Stopped);
+                let _ = news.send(News::Stops(Stop::Interrupted));
                 return;
             }
             let seated = seat.as_ref().map(Seat::framework);
@@ -138,16 +158,19 @@ impl Workplace<'_> {
                 };
             }
             let _ = news.send(News::Begins(task.to_string()));
-            let Some(record) = self.carry_out(task, key, seat.as_mut()) else {
-                let _ = news.send(News::Stopped);
-                return;
+            let last = match self.carry_out(task, key, seat.as_mut()) {
+                Ok(record) => news.send(News::Ends(task.cost(), Box::new(record))),
+                Err(stop) => news.send(News::Stops(stop)),
             };
-            let _ = news.send(News::Ends(task.cost(), Box::new(record)));
+            // Nobody listens any more once the run has failed.
+            if last.is_err() {
+                return;
+            }
         }
     }
 
-    /// What came of a task; `None` where the user stopped the run.
-    fn carry_out(&self, task: &Task, key: &str, seat: Option<&mut Seat>) -> Option<Record> {
+    /// What came of a task.
+    fn carry_out(&self, task: &Task, key: &str, seat: Option<&mut Seat>) -> Result<Record, Stop> {
         let started = Instant::now();
         let key = key.to_owned();
         let absent = || match self.ready.get(&task.framework()) {
@@ -161,7 +184,7 @@ impl Workplace<'_> {
                 self.carry_out_probe(path, names, control.limit_seconds, key, seat, absent)
             }
             Task::Ask(framework, question) => {
-                let folder = tempfile::tempdir().ok()?;
+                let folder = scratch()?;
                 let command = AskCapability {
                     name: question.name.to_owned(),
                     folder: folder.path().to_owned(),
@@ -172,11 +195,11 @@ impl Workplace<'_> {
                     Some(Called::Answered(asked)) => Ok(asked),
                     Some(Called::Ended(ended)) => Err(ended.message),
                     Some(Called::Unusable(reason)) => Err(reason),
-                    Some(Called::Interrupted) => return None,
+                    Some(Called::Interrupted) => return Err(Stop::Interrupted),
                 };
                 let mut capability = self.finder.capability(framework, question, asked);
                 capability.seconds = started.elapsed().as_secs_f64();
-                Some(Record::Capability { key, capability: Box::new(capability) })
+                Ok(Record::Capability { key, capability: Box::new(capability) })
             }
         }
     }
@@ -190,10 +213,10 @@ impl Workplace<'_> {
         key: String,
         seat: Option<&mut Seat>,
         absent: impl Fn() -> String,
-    ) -> Option<Record> {
+    ) -> Result<Record, Stop> {
         let started = Instant::now();
-        let folder = tempfile::tempdir().ok()?;
-        let material = self.material.get(names[1])?;
+        let folder = scratch()?;
+        let material = &self.material[names[1]];
         let command = Probe {
             layer: names[0].to_owned(),
             path: path.name.to_owned(),
@@ -208,11 +231,11 @@ impl Workplace<'_> {
                 Ok(Probed { ending: ending(&ended, limit_seconds), found: Found::default() })
             }
             Some(Called::Unusable(reason)) => Err(reason),
-            Some(Called::Interrupted) => return None,
+            Some(Called::Interrupted) => return Err(Stop::Interrupted),
         };
         let mut cell = self.finder.cell(path, names, &material.own_constants, probed, folder.path());
         cell.seconds = started.elapsed().as_secs_f64();
-        Some(Record::Cell { key, cell: Box::new(cell) })
+        Ok(Record::Cell { key, cell: Box::new(cell) })
     }
 }
 

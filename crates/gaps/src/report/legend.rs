@@ -118,7 +118,7 @@ impl Kind {
             State::FloatWithWarning => "Nothing of the layer is quantized, and a warning or the log says so.",
             State::NumericallyWrong => {
                 "It runs, but is much further from float than its number formats explain, and the framework's own \
-                 reference form is not."
+                 reference form, or another engine, is not."
             }
             State::Fails(_) => "An error at one of the stages build, prepare, calibrate, convert and run.",
             State::Killed => "The process was ended by a signal.",
