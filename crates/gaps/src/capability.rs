@@ -80,26 +80,14 @@ fn reply(answer: Verdict, summary: impl Into<String>, evidence: Vec<String>) -> 
 
 /// Our own engine's answer.
 pub(crate) fn native(ask: &AskCapability) -> Asked {
-    let result = answer(&ask.name, &ask.folder);
-    let (outcome, message) = match &result {
-        Ok(_) => (Outcome::Ran, None),
-        Err(message) => (Outcome::Failed, Some(message.clone())),
-    };
-    let ending = Ending {
-        outcome,
-        stage: String::from("run"),
-        kind: message.is_some().then(|| String::from("Error")),
-        message,
-        traceback: None,
-        signal: None,
-        status: None,
-        warnings: Vec::new(),
-        log: String::new(),
-        seconds: 0.0,
-    };
-    let (answer, summary, evidence) = match result {
-        Ok(Reply { answer, summary, evidence }) => (Some(answer), summary, evidence),
-        Err(_) => (None, String::new(), Vec::new()),
+    let (answer, summary, evidence, ending) = match answer(&ask.name, &ask.folder) {
+        Ok(Reply { answer, summary, evidence }) => {
+            (Some(answer), summary, evidence, Ending::new(Outcome::Ran, "run", None))
+        }
+        Err(message) => {
+            let ending = Ending::new(Outcome::Failed, "run", Some(("Error", message)));
+            (None, String::new(), Vec::new(), ending)
+        }
     };
     Asked { ending, answer, summary, evidence, numbers: BTreeMap::new() }
 }

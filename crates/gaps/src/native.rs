@@ -71,24 +71,11 @@ fn enter(stage: Stage) {
 }
 
 fn probed(probe: &Probe) -> Probed {
-    let result = run(probe);
-    let (outcome, message, found) = match result {
+    let (outcome, error, found) = match run(probe) {
         Ok(found) => (Outcome::Ran, None, found),
-        Err(message) => (Outcome::Failed, Some(message), Found::default()),
+        Err(message) => (Outcome::Failed, Some(("Error", message)), Found::default()),
     };
-    let ending = Ending {
-        outcome,
-        stage: STAGE.get().name().to_owned(),
-        kind: message.is_some().then(|| String::from("Error")),
-        message,
-        traceback: None,
-        signal: None,
-        status: None,
-        warnings: Vec::new(),
-        log: String::new(),
-        seconds: 0.0,
-    };
-    Probed { ending, found }
+    Probed { ending: Ending::new(outcome, STAGE.get().name(), error), found }
 }
 
 fn run(probe: &Probe) -> Result<Found, String> {

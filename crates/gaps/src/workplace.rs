@@ -239,17 +239,9 @@ impl Workplace<'_> {
     }
 }
 
+/// The end of a worker's own process as that of the probe that it was asked for.
 fn ending(ended: &Ended, seconds: f64) -> Ending {
-    Ending {
-        outcome: ended.outcome,
-        stage: String::from(if ended.outcome == Outcome::TimedOut { "run" } else { "build" }),
-        kind: (ended.outcome == Outcome::Failed).then(|| String::from("WorkerError")),
-        message: Some(ended.message.clone()),
-        traceback: None,
-        signal: ended.signal,
-        status: ended.status,
-        warnings: Vec::new(),
-        log: String::new(),
-        seconds,
-    }
+    let stage = if ended.outcome == Outcome::TimedOut { "run" } else { "build" };
+    let error = (ended.outcome == Outcome::Failed).then(|| ("WorkerError", ended.message.clone()));
+    Ending { signal: ended.signal, status: ended.status, seconds, ..Ending::new(ended.outcome, stage, error) }
 }

@@ -8,7 +8,8 @@ use crate::framework::Framework;
 use crate::report::legend::{Kind, answer, today_sign};
 use crate::report::plain::{counted, one_line};
 use crate::report::summary::{
-    Sentence, change_line, command, frameworks, headline, model_line, sentences, span, tally, versions,
+    Sentence, change_line, command, frameworks, headline, model_line, questions, sentences, span, tally,
+    versions,
 };
 use crate::report::{Cell, Change, Report};
 
@@ -52,10 +53,10 @@ pub fn paper_table(report: &Report) -> String {
     let mut out = String::new();
     table_head(&mut out, &["Framework", "In 2023", "Today", "What was found"]);
     for row in &report.paper {
-        let evidence: Vec<String> = row.evidence.iter().map(|key| code(key)).collect();
-        let evidence = match evidence.is_empty() {
-            true => String::new(),
-            false => format!("<br>{}", evidence.join(", ")),
+        let evidence = match row.evidence.as_slice() {
+            [] => String::new(),
+            [only] => format!("<br>{}", code(only)),
+            [first, rest @ ..] => format!("<br>{} and {} more", code(first), rest.len()),
         };
         table_line(
             &mut out,
@@ -223,17 +224,8 @@ fn capabilities(out: &mut String, report: &Report) {
     frameworks.retain(|framework| report.capabilities.iter().any(|it| it.framework == *framework));
     let head: Vec<&str> = std::iter::once("Question").chain(frameworks.iter().map(|it| it.title())).collect();
     table_head(out, &head);
-    let mut asked: Vec<&str> = Vec::new();
-    for capability in &report.capabilities {
-        if asked.contains(&capability.name.as_str()) {
-            continue;
-        }
-        asked.push(&capability.name);
-        let answers = frameworks.iter().map(|framework| {
-            let found = report
-                .capabilities
-                .iter()
-                .find(|it| it.framework == *framework && it.name == capability.name);
+    for (question, answers) in questions(report, &frameworks) {
+        let answers = answers.into_iter().map(|found| {
             found.map_or_else(String::new, |found| {
                 let (sign, word) = answer(found.answer);
                 let numbers: String = found
@@ -247,7 +239,7 @@ fn capabilities(out: &mut String, report: &Report) {
             })
         });
         let row: Vec<String> =
-            std::iter::once(escape(&one_line(&capability.title, FINDING))).chain(answers).collect();
+            std::iter::once(escape(&one_line(&question.title, FINDING))).chain(answers).collect();
         table_line(out, &row);
     }
     line(out, "");

@@ -8,7 +8,7 @@ use crate::framework::Framework;
 use crate::path::PATHS;
 use crate::report::legend::Kind;
 use crate::report::plain::{counted, listed, one_line};
-use crate::report::{Cell, Changes, Control, ModelNeeds, Report};
+use crate::report::{Capability, Cell, Changes, Control, ModelNeeds, Report};
 use crate::state::State;
 
 /// How a sentence is shown.
@@ -350,4 +350,23 @@ pub(super) fn span(seconds: f64) -> String {
         60.. => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{seconds:.1} s"),
     }
+}
+
+/// The questions of a run, each with the answers of those frameworks, in their order.
+pub(super) fn questions<'r>(
+    report: &'r Report,
+    frameworks: &[Framework],
+) -> Vec<(&'r Capability, Vec<Option<&'r Capability>>)> {
+    let mut questions: Vec<(&Capability, Vec<Option<&Capability>>)> = Vec::new();
+    for capability in &report.capabilities {
+        if questions.iter().any(|(asked, _)| asked.name == capability.name) {
+            continue;
+        }
+        let same = |framework: &Framework| {
+            let mut all = report.capabilities.iter();
+            all.find(|it| it.framework == *framework && it.name == capability.name)
+        };
+        questions.push((capability, frameworks.iter().map(same).collect()));
+    }
+    questions
 }

@@ -9,7 +9,8 @@ use crate::report::legend::{Kind, MARK_WIDTH, answer, today_sign};
 use crate::report::markdown::reason;
 use crate::report::plain::{counted, one_line};
 use crate::report::summary::{
-    change_line, command, frameworks, headline, model_line, model_on_paths, sentences, span, tally, versions,
+    change_line, command, frameworks, headline, model_line, model_on_paths, questions, sentences, span,
+    tally, versions,
 };
 use crate::report::{Cell, Change, PathFacts, Report};
 
@@ -176,23 +177,14 @@ fn capabilities(out: &mut String, report: &Report) {
     frameworks.retain(|framework| report.capabilities.iter().any(|it| it.framework == *framework));
     let titles = frameworks.iter().map(|it| (it.title(), Align::Left));
     let mut table = Table::new(std::iter::once(("capability", Align::Left)).chain(titles));
-    let mut asked: Vec<&str> = Vec::new();
-    for capability in &report.capabilities {
-        if asked.contains(&capability.name.as_str()) {
-            continue;
-        }
-        asked.push(&capability.name);
-        let answers = frameworks.iter().map(|framework| {
-            let found = report
-                .capabilities
-                .iter()
-                .find(|it| it.framework == *framework && it.name == capability.name);
+    for (question, answers) in questions(report, &frameworks) {
+        let answers = answers.into_iter().map(|found| {
             found.map_or_else(String::new, |found| {
                 let (sign, word) = answer(found.answer);
                 format!("{sign} {word}")
             })
         });
-        table.row(std::iter::once(one_line(&capability.name, 40)).chain(answers));
+        table.row(std::iter::once(one_line(&question.name, 40)).chain(answers));
     }
     out.push_str(&table.text());
     out.push('\n');

@@ -1,6 +1,5 @@
 """Tests of the TensorFlow gap probes, against ONNX's reference evaluator and known conversions."""
 
-import re
 import tempfile
 import unittest
 from pathlib import Path
@@ -35,37 +34,17 @@ from calipers_worker.gaps.tensorflow.tflite_operators import (
     TfliteTensor,
     tflite_roles,
 )
+from tests import gap_names
 from tests.client import Worker
+from tests.gap_names import CAPABILITIES
 
-LAYERS = re.findall(
-    r"\w+",
-    """
-    linear conv1d conv2d conv2d_depthwise conv2d_grouped conv2d_dilated conv2d_strided
-    conv3d conv_transpose2d conv_transpose2d_channels batch_norm_folded
-    batch_norm_unfoldable batch_norm_alone relu relu6 silu hardswish hardsigmoid sigmoid
-    tanh leaky_relu prelu gelu gelu_tanh softmax max_pool2d avg_pool2d adaptive_avg_pool2d
-    global_avg_pool2d add mul add_layer mul_layer concat concat_layer matmul embedding
-    embedding_bag embedding_tied layer_norm group_norm instance_norm rms_norm lstm gru
-    lstm_cell gru_cell lstm_unrolled gru_unrolled multihead_attention
-    multihead_attention_sequence_first scaled_dot_product_attention
-    transformer_decoder_layer upsample_nearest upsample_bilinear dropout residual nested
-    functional subclassed data_dependent_branch channels_last several_inputs linear_small
-    """,
-)
+LAYERS = [*gap_names.LAYERS, "linear_small"]
 PATHS = {
     keras: """none tflite_int8 tflite_dynamic tflite_int16x8 tflite_float16 aeq_static
         aeq_dynamic aeq_weight_only aeq_4bit aeq_2bit""",
     tf_keras: """keras2_tflite_int8 keras2_tflite_dynamic keras2_tflite_int16x8
         keras2_tflite_float16 tfmot tfmot_annotated""",
 }
-CAPABILITIES = re.findall(
-    r"\w+",
-    """
-    read_weights read_activations profile_float_inference profile_quantized_inference
-    profile_training profile_memory automatic_fusion without_stubs
-    without_special_interpreter accelerator qat_overhead save_and_load export_to_onnx
-    """,
-)
 SOURCES = (
     layers_activation,
     layers_attention,

@@ -81,6 +81,25 @@ pub struct Ending {
     pub seconds: f64,
 }
 
+impl Ending {
+    /// How a probe ended at a stage, with nothing said on the way but the error, if there was one.
+    pub fn new(outcome: Outcome, stage: &str, error: Option<(&str, String)>) -> Ending {
+        let (kind, message) = error.map(|(kind, message)| (kind.to_owned(), message)).unzip();
+        Ending {
+            outcome,
+            stage: stage.to_owned(),
+            kind,
+            message,
+            traceback: None,
+            signal: None,
+            status: None,
+            warnings: Vec::new(),
+            log: String::new(),
+            seconds: 0.0,
+        }
+    }
+}
+
 /// Answer to [`Probe`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Probed {

@@ -9,6 +9,7 @@ use super::Links;
 use crate::framework::Framework;
 use crate::report::legend::{answer, today_sign};
 use crate::report::plain::{clean, counted};
+use crate::report::summary::questions;
 use crate::report::{Capability, Report, Today};
 
 /// The table of 2023, row by row.
@@ -67,12 +68,6 @@ pub(super) fn capabilities(out: &mut String, report: &Report) {
         .into_iter()
         .filter(|framework| report.capabilities.iter().any(|it| it.framework == *framework))
         .collect();
-    let mut questions: Vec<(&str, &str)> = Vec::new();
-    for capability in &report.capabilities {
-        if !questions.iter().any(|(name, _)| *name == capability.name) {
-            questions.push((&capability.name, &capability.title));
-        }
-    }
     out.push_str(
         "<section id=\"capabilities\">\n<h2>Capabilities</h2>\n<p>Questions that are not about one layer. Each was answered \
          by trying it.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Capabilities\">\n\
@@ -82,10 +77,9 @@ pub(super) fn capabilities(out: &mut String, report: &Report) {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escape(framework.title()));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
-    for (name, title) in questions {
-        let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(title));
-        for framework in &frameworks {
-            let found = report.capabilities.iter().find(|it| it.framework == *framework && it.name == name);
+    for (question, answers) in questions(report, &frameworks) {
+        let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(&question.title));
+        for (framework, found) in frameworks.iter().zip(answers) {
             match found {
                 Some(capability) => cell(out, capability),
                 None => {
