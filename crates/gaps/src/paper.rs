@@ -268,7 +268,7 @@ fn overhead(report: &Report, framework: Framework, then: f64) -> Finding {
     };
     let today = if *ratio < then / 1.5 { Today::NoLonger } else { Today::StillTrue };
     let finding = format!(
-        "a step costs {ratio:.2} times a float step (then {then:.2} an epoch): {}",
+        "{}, on a small convolutional network (then {then:.2} times, an epoch of ResNet18)",
         capability.summary
     );
     (today, finding, vec![format!("{framework}/{question}")])
