@@ -1,8 +1,8 @@
 //! Builds the graph of a probe, and keeps the table of what is drawn for it.
 
 use calipers_ir::{
-    Activation, BatchNormalization, BinaryKind, Conv, ConvTranspose, DType, EditError, Graph, GraphEditor,
-    Layout, Movement, Op, Pool, PoolKind, Tensor, TensorType, UnaryKind, ValueId, Window,
+    Activation, BatchNormalization, BinaryKind, Conv, ConvTranspose, DType, EditError, Gemm, Graph,
+    GraphEditor, Layout, Movement, Op, Pool, PoolKind, Tensor, TensorType, UnaryKind, ValueId, Window,
 };
 
 use crate::draw::Drawn;
@@ -193,7 +193,8 @@ impl Builder {
         self.product(name, x, &weight, Some(bias), [outputs, inputs])
     }
 
-    /// `x W^T + b` with given values; `weight` is `[outputs, inputs]`.
+    /// `x W^T + b` with given values; `weight` is `[outputs, inputs]`. As exporters write it: a Gemm of rank 2, a MatMul and an
+    /// Add else.
     pub fn product(
         &mut self,
         name: &str,
@@ -202,6 +203,10 @@ impl Builder {
         bias: Option<Vec<f32>>,
         [outputs, inputs]: [usize; 2],
     ) -> Result<ValueId, EditError> {
+        let rank = self.editor.value(x).ty.shape.as_ref().map_or(0, Vec::len);
+        if let (2, Some(bias)) = (rank, &bias) {
+            return self.gemm(name, x, weight, bias, [outputs, inputs]);
+        }
         let transposed =
             (0..inputs * outputs).map(|at| weight[at % outputs * inputs + at / outputs]).collect();
         let constant = self.fresh(&format!("{name}.weight"));
@@ -211,6 +216,29 @@ impl Builder {
         let constant = self.fresh(&format!("{name}.bias"));
         let bias = self.constant(&constant, &[outputs], bias)?;
         self.op(name, Op::Binary(BinaryKind::Add, Activation::None), &[product, bias])
+    }
+
+    /// `x W^T + b` of rank 2.
+    fn gemm(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        weight: &[f32],
+        bias: &[f32],
+        [outputs, inputs]: [usize; 2],
+    ) -> Result<ValueId, EditError> {
+        let constant = self.fresh(&format!("{name}.weight"));
+        let weight = self.constant(&constant, &[outputs, inputs], weight.to_vec())?;
+        let constant = self.fresh(&format!("{name}.bias"));
+        let bias = self.constant(&constant, &[outputs], bias.to_vec())?;
+        let op = Gemm {
+            alpha: 1.0,
+            beta: 1.0,
+            transpose_a: false,
+            transpose_b: true,
+            activation: Activation::None,
+        };
+        self.op(name, Op::Gemm(op), &[x, weight, bias])
     }
 
     /// BatchNorm over 16 channels, `norm.weight`, `norm.bias`, `norm.running_mean`, `norm.running_var`.

@@ -49,6 +49,7 @@ macro_rules! layers {
 layers! {
     "Products":
         linear "Linear" LONG, linear, quick;
+        linear_rows "Linear on inputs of rank 2" ONE, linear;
         conv1d "Conv1d" LONG, conv1d;
         conv2d "Conv2d" IMAGE, conv2d, quick;
         conv2d_depthwise "Conv2d, depthwise" Sandwich::Image(128, 128), depthwise;

@@ -63,13 +63,12 @@ fn need(graph: &Graph, node: &Node) -> Need {
             let shape = shape(graph, node.input(1));
             one(if shape.first() == shape.get(1) { "conv_transpose2d" } else { "conv_transpose2d_channels" })
         }
-        Op::Gemm(_) | Op::MatMul => {
-            one(match constant(graph, node, 1).or_else(|| constant(graph, node, 0)) {
-                Some(weight) if gathered(graph, weight) => "embedding_tied",
-                Some(_) => "linear",
-                None => "matmul",
-            })
-        }
+        Op::Gemm(_) => one("linear_rows"),
+        Op::MatMul => one(match constant(graph, node, 1).or_else(|| constant(graph, node, 0)) {
+            Some(weight) if gathered(graph, weight) => "embedding_tied",
+            Some(_) => "linear",
+            None => "matmul",
+        }),
         Op::Product(Product::Attention { .. }) => one("scaled_dot_product_attention"),
         Op::Unary(kind) => unary(graph, node, kind),
         Op::Binary(kind, _) => binary(graph, node, kind),

@@ -103,7 +103,7 @@ fn by_operators(path: &Path, own_constants: &[usize], ending: &Ending, operators
             return judged(State::NothingToQuantize, String::from(reason));
         }
         counted = judged_by;
-        folded = " (the layer computes nothing of its own: it is part of its neighbours)";
+        folded = "; the layer computes nothing of its own, it is part of its neighbours";
     }
     let is_float = |operator: &&&Operator| operator.class == Class::Float;
     let all: u64 = counted.iter().map(|operator| operator.count.unwrap_or(1)).sum();
@@ -123,18 +123,18 @@ fn by_operators(path: &Path, own_constants: &[usize], ending: &Ending, operators
     if float == 0 {
         let has = |class| counted.iter().any(|operator| operator.class == class);
         let (state, what) = if has(Class::WeightOnly) {
-            (State::WeightOnly, "compute in float on stored integer or half-precision weights")
+            (State::WeightOnly, "in float on stored integer or half-precision weights")
         } else if has(Class::Dynamic) {
-            (State::Dynamic, "compute on integers, with activations quantized at run time")
+            (State::Dynamic, "on integers, with activations quantized at run time")
         } else {
-            (State::Quantized, "compute on integers")
+            (State::Quantized, "on integers")
         };
-        return judged(state, format!("{} {what}{folded}", names(false)));
+        return judged(state, format!("{what}: {}{folded}", names(false)));
     }
     if float < all {
         let (done, all) =
             (u32::try_from(all - float).unwrap_or(u32::MAX), u32::try_from(all).unwrap_or(u32::MAX));
-        let reason = format!("{} on integers, but {} in float{folded}", names(false), names(true));
+        let reason = format!("quantized: {}; in float: {}{folded}", names(false), names(true));
         return judged(State::Partial { done, all }, reason);
     }
     let bound = path.smallest_constant;
@@ -150,10 +150,10 @@ fn by_operators(path: &Path, own_constants: &[usize], ending: &Ending, operators
         .chain(ending.log.lines())
         .find(|line| LEFT.iter().any(|words| line.to_lowercase().contains(words)));
     match said {
-        Some(line) => judged(State::FloatWithWarning, format!("{} in float; said: {line}", names(true))),
+        Some(line) => judged(State::FloatWithWarning, format!("in float: {}; said: {line}", names(true))),
         None => judged(
             State::SilentlyFloat,
-            format!("{} in float{folded}, without an error or a warning that says so", names(true)),
+            format!("in float, without an error or a warning that says so: {}{folded}", names(true)),
         ),
     }
 }

@@ -5,7 +5,7 @@ import re
 LAYERS = re.findall(
     r"\w+",
     """
-    linear conv1d conv2d conv2d_depthwise conv2d_grouped conv2d_dilated conv2d_strided
+    linear linear_rows conv1d conv2d conv2d_depthwise conv2d_grouped conv2d_dilated conv2d_strided
     conv3d conv_transpose2d conv_transpose2d_channels batch_norm_folded
     batch_norm_unfoldable batch_norm_alone relu relu6 silu hardswish hardsigmoid sigmoid
     tanh leaky_relu prelu gelu gelu_tanh softmax max_pool2d avg_pool2d adaptive_avg_pool2d

@@ -11,6 +11,8 @@ from calipers_worker.gaps.onnxruntime.layers_sandwich import (
     image_model,
     integers,
     linear,
+    linear_of_rows,
+    row_model,
     sequence_model,
 )
 from calipers_worker.gaps.stages import NoApi
@@ -20,6 +22,11 @@ def layer_linear(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
     """Linear(64, 64)."""
     layer = linear("layer", "before_output", "layer_output")
     return sequence_model(weights, layer, {"layer.weight": weights["layer.weight"].T})
+
+
+def layer_linear_rows(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """Linear(64, 64) on inputs of rank 2."""
+    return row_model(weights, linear_of_rows("layer", "before_output", "layer_output"))
 
 
 def layer_conv1d(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:

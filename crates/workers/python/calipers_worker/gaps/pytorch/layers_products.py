@@ -23,6 +23,11 @@ def layer_linear(weights: Weights) -> nn.Module:
     return between_linears(weights, linear(weights, "layer"))
 
 
+def layer_linear_rows(weights: Weights) -> nn.Module:
+    """Linear, on inputs of rank 2."""
+    return layer_linear(weights)
+
+
 def layer_conv1d(weights: Weights) -> nn.Module:
     """Conv1d over sequences: positions are its channels."""
     return between_linears(weights, loaded(nn.Conv1d(32, 32, 3, padding=1), weights, "layer"))

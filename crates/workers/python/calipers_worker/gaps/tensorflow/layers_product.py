@@ -14,12 +14,21 @@ from calipers_worker.gaps.tensorflow.layers_sandwich import (
     image_input,
     sequence_input,
     token_input,
+    vector_input,
 )
 
 
 def layer_linear(keras: ModuleType, weights: Weights) -> Any:
     """Dense."""
     x = sequence_input(keras)
+    h = dense(keras, weights, "before", x)
+    h = dense(keras, weights, "layer", h)
+    return keras.Model(x, dense(keras, weights, "after", h))
+
+
+def layer_linear_rows(keras: ModuleType, weights: Weights) -> Any:
+    """Dense on inputs of rank 2."""
+    x = vector_input(keras)
     h = dense(keras, weights, "before", x)
     h = dense(keras, weights, "layer", h)
     return keras.Model(x, dense(keras, weights, "after", h))
