@@ -61,14 +61,14 @@ impl Finder {
                 return cell;
             }
         };
+        let comparable = || layer(material).and_then(|layer| comparable(layer, path.scheme));
+        let mut judged = judge(path, own_constants, &ending, &found, &comparable);
         if let Some(file) = found.files.iter().find(|file| is_model(file)) {
             match artefact::weights(&folder.join(file)) {
                 Ok(weights) => found.weights = weights,
-                Err(reason) => found.kernels_note = Some(format!("our reader refuses the file: {reason}")),
+                Err(refusal) => judged.reason += &format!("; our reader refuses the file: {refusal}"),
             }
         }
-        let comparable = || layer(material).and_then(|layer| comparable(layer, path.scheme));
-        let judged = judge(path, own_constants, &ending, &found, &comparable);
         let went_well = matches!(
             judged.state,
             State::Quantized | State::Dynamic | State::WeightOnly | State::NothingToQuantize

@@ -146,6 +146,9 @@ fn write_material(
     Ok(all)
 }
 
+/// The rules that cells were judged by: a cell that others judged is not finished.
+const RULES: [&str; 3] = [include_str!("verdict.rs"), include_str!("path.rs"), include_str!("finding.rs")];
+
 /// Hash of all that a task's outcome depends on.
 fn task_key(
     task: &Task,
@@ -162,7 +165,9 @@ fn task_key(
         Task::Ask(..) => "",
     };
     let hash = material.get(layer).map_or("", |material| material.hash.as_str());
-    key(&[&task.to_string(), identity, hash])
+    let task = task.to_string();
+    let parts: Vec<&str> = [task.as_str(), identity, hash].into_iter().chain(RULES).collect();
+    key(&parts)
 }
 
 fn assemble(
