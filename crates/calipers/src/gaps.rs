@@ -37,7 +37,7 @@ pub struct GapsArguments {
     /// Only what this model (ONNX or TFLite) needs, with the names of the nodes that need it.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// The gaps.json of an older run: say what opened and what closed.
+    /// The gaps.json of an older run, as it is or compressed: say what opened and what closed.
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// A subset of about five minutes: the most used layers on the most used paths, and some of the questions.
@@ -77,12 +77,22 @@ enum GapsAction {
         #[arg(long, value_name = "DIR", default_value = "runs/gaps")]
         out: PathBuf,
     },
+    /// Make gaps.html and gaps.md of a gaps.json once more, without a run.
+    Render {
+        /// The gaps.json, as it is or compressed (gaps.json.gz).
+        file: PathBuf,
+        /// Output folder.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 /// Runs the probes and prints what was found.
 pub fn run(arguments: &GapsArguments) -> Result<ExitCode, Message> {
-    if let Some(GapsAction::Show { cell, script, json, out }) = &arguments.action {
-        return show(cell, *script, *json, out);
+    match &arguments.action {
+        Some(GapsAction::Show { cell, script, json, out }) => return show(cell, *script, *json, out),
+        Some(GapsAction::Render { file, out }) => return render(file, out),
+        None => {}
     }
     if arguments.list {
         print(&list());
@@ -114,7 +124,7 @@ pub fn run(arguments: &GapsArguments) -> Result<ExitCode, Message> {
         print(&(serde_json::to_string_pretty(&done.report).map_err(|error| error.to_string())? + "\n"));
     } else {
         print(&report::terminal(&done.report));
-        print(&done.files.iter().map(|file| format!("wrote {}\n", file.display())).collect::<String>());
+        print_written(&done.files);
     }
     let broken = done.report.controls.iter().any(|control| !control.passed);
     let gap = arguments.fail_on_gap && done.report.cells.iter().any(|cell| cell.gap);
@@ -125,6 +135,17 @@ pub fn run(arguments: &GapsArguments) -> Result<ExitCode, Message> {
 fn command_line() -> Vec<String> {
     let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
     std::iter::once(String::from("calipers")).chain(arguments).collect()
+}
+
+fn render(file: &Path, out: &Path) -> Result<ExitCode, Message> {
+    let report = report::read(file).map_err(|error| error.to_string())?;
+    std::fs::create_dir_all(out).map_err(|error| format!("cannot make {}: {error}", out.display()))?;
+    print_written(&report::write_files(&report, out).map_err(|error| error.to_string())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_written(files: &[PathBuf]) {
+    print(&files.iter().map(|file| format!("wrote {}\n", file.display())).collect::<String>());
 }
 
 fn show(name: &str, script: bool, json: bool, out: &Path) -> Result<ExitCode, Message> {

@@ -173,6 +173,30 @@ fn what_opened_and_closed_since_another_run_is_said() {
     }
 }
 
+/// The matrix that the documentation shows is read as any other run's, and is the whole one.
+#[test]
+fn the_published_matrix_is_rendered_and_compared_with() {
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/gaps/gaps.json.gz");
+    let folder = tempfile::tempdir().expect("a folder");
+    calipers(folder.path()).arg("render").arg(&published).args(["--out", "page"]).assert().success();
+    let page = fs::read_to_string(folder.path().join("page/gaps.html")).expect("the page");
+    assert!(page.contains("tensorflow") && page.len() > 1_000_000, "{}", page.len());
+    let markdown = |path: &Path| fs::read_to_string(path).expect("the Markdown");
+    let shown = published.with_file_name("gaps.md");
+    assert_eq!(markdown(&folder.path().join("page/gaps.md")), markdown(&shown), "gaps.md is of another run");
+
+    let arguments = ["--framework", "calipers", "--path", "w8a8", "--layer", "conv2d", "--against"];
+    calipers(folder.path()).args(arguments).arg(&published).assert().success();
+    let gone = report(folder.path())["changes"]["gone"].as_array().expect("a list").len();
+    assert!(gone > 2_500, "{gone} cells are in the published matrix alone");
+
+    let half = folder.path().join("half.json.gz");
+    let packed = fs::read(&published).expect("reads");
+    fs::write(&half, &packed[..packed.len() / 2]).expect("writes");
+    let output = calipers(folder.path()).args(arguments).arg(&half).assert().code(2).get_output().clone();
+    assert!(text(&output.stderr).contains("half.json.gz"), "{}", text(&output.stderr));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_that_is_killed_keeps_its_finished_cells() {
@@ -241,6 +265,21 @@ fn the_quick_matrix_holds_against_its_controls_and_its_scripts() {
     ] {
         assert_eq!(cells[cell], state, "{cell}");
     }
+    // Where a worker says that weights are stored as integers, our own reader finds some in the file.
+    let mut read = 0;
+    for cell in found["cells"].as_array().expect("a list") {
+        let evidence = &cell["evidence"];
+        let list = |key: &str| evidence[key].as_array().expect("a list").clone();
+        let stores = |one: &Value| one["weighted"] == true && one["class"] != "float";
+        if ["tensorflow", "onnxruntime"].contains(&cell["framework"].as_str().expect("text"))
+            && list("operators").iter().any(stores)
+        {
+            let is_stored = |weight: &Value| !weight["type"].as_str().expect("text").starts_with("f32");
+            assert!(list("weights").iter().any(is_stored), "{cell}");
+            read += 1;
+        }
+    }
+    assert!(read > 40, "{read} files were read");
     let training = found["capabilities"]
         .as_array()
         .expect("a list")

@@ -19,10 +19,8 @@ use crate::verdict::{error_line, judge};
 /// Characters of logs, tracebacks and errors that are kept, and of a warning.
 const LOG: usize = 2_000;
 const TRACEBACK: usize = 3_000;
-const ERROR: usize = 4_000;
-const WARNING: usize = 600;
-/// Warnings that are kept of a cell.
-const WARNINGS: usize = 10;
+const ERROR: usize = 20_000;
+const WARNING: usize = 8_000;
 
 /// Makes findings of answers.
 pub struct Finder {
@@ -89,7 +87,7 @@ impl Finder {
             reference_error: found.reference_error,
             reference_difference: found.reference_difference,
             parity: found.parity,
-            warnings: ending.warnings.iter().take(WARNINGS).map(|one| self.cut(one, WARNING)).collect(),
+            warnings: ending.warnings.iter().map(|one| self.cut(one, WARNING)).collect(),
             log: if went_well { String::new() } else { self.cut_front(&ending.log, LOG) },
             traceback: ending.traceback.map(|trace| self.cut_front(&trace, TRACEBACK)),
             signal: ending.signal,

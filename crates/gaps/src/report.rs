@@ -6,6 +6,7 @@ mod plain;
 mod legend;
 mod summary;
 mod changes;
+mod files;
 mod html;
 mod json;
 mod markdown;
@@ -25,6 +26,7 @@ use crate::path::Scheme;
 use crate::state::State;
 
 pub use changes::{ReadError, changes, read};
+pub use files::write_files;
 pub use html::html;
 pub use json::json;
 pub use markdown::{markdown, paper_table};

@@ -6,7 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use calipers_study::{Event, Journal, Machine, Watcher, key, write_whole};
+use calipers_study::{Event, Journal, Machine, Watcher, key};
 use calipers_workers::environment::{Host, Installing};
 
 use crate::bench::{Anonymous, Bench, Ready};
@@ -20,8 +20,7 @@ use crate::material::Material;
 use crate::needs::needs;
 use crate::paper;
 use crate::path::Path;
-use crate::report::{Control, LayerFacts, PathFacts, Report, SCHEMA, changes, html, json, markdown, read};
-use crate::script;
+use crate::report::{Control, LayerFacts, PathFacts, Report, SCHEMA, changes, read, write_files};
 use crate::state::State;
 use crate::task::{Chosen, Selection, Task};
 use crate::workplace::Workplace;
@@ -112,7 +111,7 @@ pub fn run(options: &Options, watcher: &mut dyn Watcher) -> Result<Done, GapsErr
     let mut report = assemble(options, &chosen, &tasks, &keys, &ready, &journal);
     report.model = model;
     report.changes = older.map(|older| changes(&report, &older, options.against.clone().unwrap_or_default()));
-    let files = write(&report, &options.out)?;
+    let files = write_files(&report, &options.out)?;
     Ok(Done { report, files })
 }
 
@@ -230,18 +229,4 @@ fn path_facts(path: &Path) -> PathFacts {
 
 fn layer_facts(layer: &Layer) -> LayerFacts {
     LayerFacts { name: layer.name.to_owned(), title: layer.title.to_owned(), group: layer.group.to_owned() }
-}
-
-fn write(report: &Report, out: &FilePath) -> Result<Vec<PathBuf>, GapsError> {
-    let mut files = Vec::new();
-    for (name, text) in [
-        ("gaps.json", json(report)),
-        ("gaps.md", markdown(report)),
-        ("gaps.html", html(report, &script::parts)),
-    ] {
-        let path = out.join(name);
-        write_whole(&path, text.as_bytes()).map_err(GapsError::files("write", &path))?;
-        files.push(path);
-    }
-    Ok(files)
 }

@@ -93,14 +93,14 @@ fn of_python(path: &Path, layer: &Layer, probe: &Probe, found: &str) -> Vec<Stri
 fn header(path: &Path, layer: &Layer, found: &str) -> String {
     let mut out = format!(
         "# {}: {} ({}/{}/{})\n#\n# A {} between two layers that are certainly quantized. Exits with 1 while it falls short of\n\
-         # what the path promises, and with 0 when it does not. Needs {} and numpy alone.\n#\n",
+         # what the path promises, and with 0 when it does not. Needs {}.\n#\n",
         path.framework.title(),
         path.title,
         path.framework,
         path.name,
         layer.name,
         layer.title,
-        path.framework.title(),
+        needs(path.framework),
     );
     for line in found.lines().take(6) {
         let line: String = line.chars().take(180).collect();
@@ -108,6 +108,18 @@ fn header(path: &Path, layer: &Layer, found: &str) -> String {
     }
     out.push('\n');
     out
+}
+
+/// What a script of a framework may import beside the standard library.
+fn needs(framework: Framework) -> &'static str {
+    match framework {
+        Framework::PyTorch => "torch, torchao and numpy",
+        Framework::TensorFlow => {
+            "tensorflow, keras, tf_keras, ai-edge-litert, numpy, and the\n# quantizer of the path"
+        }
+        Framework::OnnxRuntime => "onnxruntime, numpy, and what its tools import:\n# onnx, onnx_ir, sympy",
+        Framework::Calipers => "calipers",
+    }
 }
 
 /// Where the outer half ends: without the argument that makes this process the child, nothing more is executed.

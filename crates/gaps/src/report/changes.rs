@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::report::{Cell, Change, Changes, Report, SCHEMA};
 use crate::state::State;
+
+/// How many times longer than itself a compressed document may be.
+const LARGEST_RATIO: u64 = 200;
 
 /// Why a document of an older run cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -99,13 +104,28 @@ struct Head {
     calipers: Option<Value>,
 }
 
-/// Reads the `gaps.json` of an older run.
+/// The content of a file that may be compressed by gzip.
+fn uncompressed(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    // Cells repeat each other, but no document by more than this.
+    let limit = (bytes.len() as u64).saturating_mul(LARGEST_RATIO);
+    let mut content = Vec::new();
+    let length = GzDecoder::new(bytes.as_slice()).take(limit + 1).read_to_end(&mut content)?;
+    if length as u64 > limit {
+        return Err(io::Error::other(format!("it unpacks to more than {LARGEST_RATIO} times its length")));
+    }
+    Ok(content)
+}
+
+/// Reads the `gaps.json` of an older run, as it is or compressed by gzip.
 ///
 /// # Errors
 /// Where the file cannot be read, is cut off, is no JSON object, is of another version than [`SCHEMA`], or breaks its rules.
 pub fn read(path: &Path) -> Result<Report, ReadError> {
     let path = path.to_owned();
-    let bytes = match fs::read(&path) {
+    let bytes = match fs::read(&path).and_then(uncompressed) {
         Ok(bytes) => bytes,
         Err(source) => return Err(ReadError::Io { path, source }),
     };
