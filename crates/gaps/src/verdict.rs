@@ -21,11 +21,12 @@ pub struct Judged {
 /// outputs' range and at least as an absolute number.
 const PARITY: f64 = 1e-4;
 /// What a warning says when it is about something that is left in float.
-const LEFT: [&str; 6] = [
+const LEFT: [&str; 7] = [
     "not quantized",
     "not be quantized",
     "unquantized",
-    "skip",
+    "skip to quantize",
+    "skipping quantiz",
     "not support quantiz",
     "cannot be quantized",
 ];

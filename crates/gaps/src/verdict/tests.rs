@@ -110,7 +110,9 @@ fn float_that_is_said_is_not_silent() {
         judge(&path(Scheme::Static), &[], &ending, &found, &|| None).state
     };
     assert_eq!(said(&["UserWarning: layer `GRU` will not be quantized"]), State::FloatWithWarning);
+    assert_eq!(said(&["INFO - skip to quantize before ..."]), State::FloatWithWarning);
     assert_eq!(said(&["DeprecationWarning: use something else"]), State::SilentlyFloat);
+    assert_eq!(said(&["Skipping runtime version metadata in the model."]), State::SilentlyFloat);
 }
 
 #[test]
