@@ -96,6 +96,15 @@ class Isolation(unittest.TestCase):
         found = (answer["outcome"], answer["signal"], answer["stage"])
         self.assertEqual(found, ("killed", signal.SIGSEGV, "convert"))
 
+        def dies_before_its_child() -> dict[str, object]:
+            if os.fork() == 0:
+                time.sleep(600)
+            os.kill(os.getpid(), signal.SIGSEGV)
+            return {}
+
+        answer = isolate.run(dies_before_its_child, 60)
+        self.assertEqual((answer["outcome"], answer["signal"]), ("killed", signal.SIGSEGV))
+
         def leaves() -> dict[str, object]:
             os._exit(7)
 

@@ -25,7 +25,7 @@ from calipers_worker.gaps.stages import NoApi, Stage
 LOG_LIMIT = 16_000
 WARNING_LIMIT = 40
 MESSAGE_LIMIT = 20_000
-PARENT_POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
 SET_PARENT_DEATH_SIGNAL = 1
 
 Answer = dict[str, Any]
@@ -64,10 +64,15 @@ def _listen(child: int, reading: int, deadline: float) -> Answer:
     timed_out = False
     while True:
         left = deadline - time.perf_counter()
-        ready, _, _ = select.select([reading], [], [], max(left, 0.0))
+        ready, _, _ = select.select([reading], [], [], min(max(left, 0.0), POLL_SECONDS))
         if not ready:
-            timed_out = True
-            break
+            # What a dead child has forked can hold its end of the pipe.
+            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                break
+            timed_out = left <= POLL_SECONDS
+            if timed_out:
+                break
+            continue
         part = os.read(reading, 1 << 16)
         if not part:
             break
@@ -159,7 +164,7 @@ def _die_with(parent: int) -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(PARENT_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
