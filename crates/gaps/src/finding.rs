@@ -86,6 +86,7 @@ impl Finder {
             reference: found.reference,
             reference_error: found.reference_error,
             reference_difference: found.reference_difference,
+            reference_note: found.reference_note.map(|note| self.cut(&note, WARNING)),
             parity: found.parity,
             warnings: ending.warnings.iter().map(|one| self.cut(one, WARNING)).collect(),
             log: if went_well { String::new() } else { self.cut_front(&ending.log, LOG) },

@@ -150,6 +150,8 @@ pub struct Evidence {
     pub reference_error: Option<f64>,
     /// The quantized model against its reference form, at most.
     pub reference_difference: Option<f64>,
+    /// Why there is no reference form, or what else was held against the result.
+    pub reference_note: Option<String>,
     /// The framework's float model against the definition of the layer, at most.
     pub parity: Option<f64>,
     /// Warnings and deprecations in the framework's words.

@@ -129,6 +129,8 @@ pub struct Found {
     pub reference_error: Option<f64>,
     /// The quantized model against its reference form.
     pub reference_difference: Option<f64>,
+    /// Why there is no reference form, or what else was held against the result.
+    pub reference_note: Option<String>,
     /// What executed, in order.
     pub operators: Vec<Operator>,
     /// Weights in the quantized artefact.

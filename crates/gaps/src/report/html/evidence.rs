@@ -266,6 +266,7 @@ fn numbers(cell: &Cell) -> Vec<(&'static str, String)> {
     push("Largest error against float", cell.max_error.map(of_range));
     push("Range of the float outputs", cell.float_range.map(three));
     push("Reference form", evidence.reference.as_ref().map(|name| one_line(name, 200)));
+    push("On the reference form", evidence.reference_note.as_ref().map(|note| one_line(note, 600)));
     push("Its largest error against float", evidence.reference_error.map(of_range));
     push("Quantized against reference form", evidence.reference_difference.map(of_range));
     push(
