@@ -109,33 +109,38 @@ fn run(probe: &Probe) -> Result<Found, String> {
     enter(Stage::Run);
     let mut session = session(quantized.clone())?;
     let mut profiler = Profiler::new();
-    let mut found = Found { parity: Some(0.0), finite: Some(true), ..Found::default() };
+    let made = material.samples.iter().map(|sample| {
+        let inputs: Vec<(&str, Tensor)> =
+            sample.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())).collect();
+        session
+            .run(&inputs, &mut profiler)
+            .map(|mut outputs| outputs.remove(0))
+            .map_err(|error| error.to_string())
+    });
+    let made = floats(&made.collect::<Result<Vec<Tensor>, String>>()?)?;
     // The reference form of the control is that of what was not planted.
     let honest = match probe.layer.as_str() {
         "control_wrong" => quantize(float, &probe.path, &material)?,
         _ => quantized,
     };
     enter(Stage::Run);
-    let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
-    for (sample, expected) in material.samples.iter().zip(&material.expected) {
-        let inputs: Vec<(&str, Tensor)> =
-            sample.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())).collect();
-        let made = session.run(&inputs, &mut profiler).map_err(|error| error.to_string())?.remove(0);
-        let reference = by_definition(&honest, sample)?;
-        let (made, reference, float) = (floats(&made)?, floats(&reference)?, floats(expected)?);
-        found.finite = Some(found.finite == Some(true) && made.iter().all(|value| value.is_finite()));
-        raise(&mut found.max_error, &made, &float);
-        raise(&mut found.reference_error, &reference, &float);
-        raise(&mut found.reference_difference, &made, &reference);
-        low = float.iter().copied().fold(low, f32::min);
-        high = float.iter().copied().fold(high, f32::max);
-    }
-    found.float_range = Some(f64::from(high - low));
-    found.reference = Some(String::from("the definition of each node of the QDQ graph"));
-    let description = description(&file)?;
-    found.operators = operators(&profiler, &description, &honest);
-    found.files = vec![MODEL.into()];
-    Ok(found)
+    let defined = |graph: &Graph| -> Result<Vec<f32>, String> {
+        let outputs = material.samples.iter().map(|sample| by_definition(graph, sample));
+        floats(&outputs.collect::<Result<Vec<Tensor>, String>>()?)
+    };
+    let (expected, reference) = (floats(&material.expected)?, defined(&honest)?);
+    Ok(Found {
+        parity: Some(difference(&defined(float)?, &expected)),
+        float_range: Some(range(&expected)),
+        max_error: Some(difference(&made, &expected)),
+        finite: Some(made.iter().all(|value| value.is_finite())),
+        reference: Some(String::from("the definition of each node of the QDQ graph")),
+        reference_error: Some(difference(&reference, &expected)),
+        reference_difference: Some(difference(&made, &reference)),
+        operators: operators(&profiler, &description(&file)?, &honest),
+        files: vec![MODEL.into()],
+        ..Found::default()
+    })
 }
 
 /// The error of our own engine on a layer with the number formats of a scheme, as a share of the range of the float
@@ -148,15 +153,9 @@ pub(crate) fn comparable(layer: &Layer, scheme: Scheme) -> Option<f64> {
     };
     let material = Material::of(layer).ok()?;
     let quantized = quantize(&material.probe.graph, precision, &material).ok()?;
-    let made = material::run(&quantized, &material.samples).ok()?;
-    let (mut error, mut low, mut high) = (None, f32::INFINITY, f32::NEG_INFINITY);
-    for (made, float) in made.iter().zip(&material.expected) {
-        let (made, float) = (floats(made).ok()?, floats(float).ok()?);
-        raise(&mut error, &made, &float);
-        low = float.iter().copied().fold(low, f32::min);
-        high = float.iter().copied().fold(high, f32::max);
-    }
-    error.map(|error| error / f64::from(high - low))
+    let made = floats(&material::run(&quantized, &material.samples).ok()?).ok()?;
+    let expected = floats(&material.expected).ok()?;
+    Some(difference(&made, &expected) / range(&expected))
 }
 
 /// The artefact as our own reader describes it.
@@ -169,13 +168,23 @@ pub(crate) fn session(graph: Graph) -> Result<Session, String> {
     Session::new(graph, SessionOptions::default().with_threads(1)).map_err(|error| error.to_string())
 }
 
-fn floats(tensor: &Tensor) -> Result<Vec<f32>, String> {
-    tensor.as_f32().map(|values| values.to_vec()).ok_or_else(|| String::from("the output is not f32"))
+/// All elements of the outputs of all samples.
+fn floats(outputs: &[Tensor]) -> Result<Vec<f32>, String> {
+    let mut all = Vec::new();
+    for output in outputs {
+        all.extend_from_slice(&output.as_f32().ok_or_else(|| String::from("the output is not f32"))?);
+    }
+    Ok(all)
 }
 
-fn raise(most: &mut Option<f64>, a: &[f32], b: &[f32]) {
-    let difference = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
-    *most = Some(most.unwrap_or(0.0).max(difference));
+fn difference(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
+}
+
+fn range(values: &[f32]) -> f64 {
+    let bounds = (f32::INFINITY, f32::NEG_INFINITY);
+    let (low, high) = values.iter().fold(bounds, |(low, high), &value| (low.min(value), high.max(value)));
+    f64::from(high - low)
 }
 
 /// The quantized graph of a path, which has the short name of a recipe.
