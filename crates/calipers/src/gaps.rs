@@ -162,7 +162,8 @@ fn show(name: &str, script: bool, json: bool, out: &Path) -> Result<ExitCode, Me
             || String::from("Not probed yet."),
             |cell| format!("Found: {}. {}", cell.state, cell.evidence.reason),
         );
-        print(&gaps::script(path, layer, &words).concat());
+        let parts = gaps::script(path, layer, &words).map_err(|error| error.to_string())?;
+        print(&parts.concat());
         return Ok(ExitCode::SUCCESS);
     }
     let Some(cell) = found else {

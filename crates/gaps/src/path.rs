@@ -21,6 +21,15 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Static => "static",
+            Scheme::Dynamic => "dynamic",
+            Scheme::WeightOnly => "weight-only",
+        }
+    }
+
     /// Name for people.
     pub fn title(self) -> &'static str {
         match self {

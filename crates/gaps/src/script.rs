@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use calipers_ir::{DType, EditError};
 use calipers_workers::sources;
 
 use crate::draw::Drawn;
+use crate::error::GapsError;
 use crate::framework::Framework;
-use crate::layer::{Layer, Probe, Sandwich};
+use crate::layer::{Layer, Probe};
 use crate::material::SAMPLES;
 use crate::native::comparable;
 use crate::path::{Path, Scheme};
@@ -26,23 +28,36 @@ const OUTER: &[&str] = &["reproduce", "CHILD"];
 pub fn parts(cell: &Cell) -> Vec<String> {
     let Ok((path, layer)) = cell_of(&cell.key()) else { return Vec::new() };
     let found = format!("Found: {}. {}", cell.state, cell.evidence.reason);
-    script(path, layer, &found)
+    script(path, layer, &found).unwrap_or_default()
 }
 
 /// The script of a layer on a path; `found` is what its first comment says of it.
-pub fn script(path: &Path, layer: &Layer, found: &str) -> Vec<String> {
-    match layer.probe() {
-        Err(_) => Vec::new(),
-        Ok(_) if path.framework == Framework::Calipers => vec![of_calipers(path, layer, found)],
-        Ok(probe) => of_python(path, layer, &probe, found),
+///
+/// # Errors
+/// None for the layers of [`LAYERS`](crate::LAYERS).
+pub fn script(path: &Path, layer: &Layer, found: &str) -> Result<Vec<String>, GapsError> {
+    let failed =
+        |error: EditError| GapsError::Layer { layer: layer.name.to_owned(), reason: error.to_string() };
+    match modules(path.framework) {
+        Some(modules) => Ok(of_python(modules, path, layer, &layer.probe().map_err(failed)?, found)),
+        None => Ok(vec![of_calipers(path, layer, found)]),
     }
 }
 
-static PYTORCH: LazyLock<Modules> = LazyLock::new(|| modules("pytorch"));
-static TENSORFLOW: LazyLock<Modules> = LazyLock::new(|| modules("tensorflow"));
-static ONNXRUNTIME: LazyLock<Modules> = LazyLock::new(|| modules("onnxruntime"));
+/// The worker's modules that scripts of a framework are cut out of; none for our own engine, which is no Python.
+fn modules(framework: Framework) -> Option<&'static Modules> {
+    static PYTORCH: LazyLock<Modules> = LazyLock::new(|| parsed("pytorch"));
+    static TENSORFLOW: LazyLock<Modules> = LazyLock::new(|| parsed("tensorflow"));
+    static ONNXRUNTIME: LazyLock<Modules> = LazyLock::new(|| parsed("onnxruntime"));
+    match framework {
+        Framework::PyTorch => Some(&PYTORCH),
+        Framework::TensorFlow => Some(&TENSORFLOW),
+        Framework::OnnxRuntime => Some(&ONNXRUNTIME),
+        Framework::Calipers => None,
+    }
+}
 
-fn modules(framework: &str) -> Modules {
+fn parsed(framework: &str) -> Modules {
     let own = format!("{PACKAGE}/gaps/{framework}/");
     let shared = ["stages", "judge", "draw", "reproduce"].map(|name| format!("{PACKAGE}/gaps/{name}.py"));
     // Questions are no part of a probe.
@@ -53,17 +68,13 @@ fn modules(framework: &str) -> Modules {
     Modules::new(files.filter(|(name, _)| kept(name)), PACKAGE)
 }
 
-fn of_python(path: &Path, layer: &Layer, probe: &Probe, found: &str) -> Vec<String> {
-    let modules: &Modules = match path.framework {
-        Framework::PyTorch => &PYTORCH,
-        Framework::TensorFlow => &TENSORFLOW,
-        Framework::OnnxRuntime | Framework::Calipers => &ONNXRUNTIME,
-    };
+fn of_python(modules: &Modules, path: &Path, layer: &Layer, probe: &Probe, found: &str) -> Vec<String> {
     let layer_function = format!("layer_{}", layer.name);
     let path_function = format!("path_{}", path.name.replace('-', "_"));
     let outer = modules.cut(OUTER, &BTreeSet::new());
     let have = modules.names(OUTER);
-    let draws = if has_ids(layer) { vec!["drawn", "drawn_integers"] } else { vec!["drawn"] };
+    let tensors = tensors(probe);
+    let draws = ["drawn", "drawn_integers"].into_iter().filter(|name| tensors.contains(&format!(" {name}(")));
     let roots: Vec<&str> = [layer_function.as_str(), path_function.as_str(), "run_cell", "answer_of"]
         .into_iter()
         .chain(draws)
@@ -82,7 +93,7 @@ fn of_python(path: &Path, layer: &Layer, probe: &Probe, found: &str) -> Vec<Stri
     ));
     parts.push(String::from("\n\n"));
     parts.extend(inner.definitions.iter().map(|text| format!("{text}\n\n\n")));
-    parts.push(tensors(probe));
+    parts.push(tensors);
     parts.push(format!(
         "\n\ndef probe():\n    with tempfile.TemporaryDirectory() as folder:\n        return run_cell(\n            \
          {layer_function}, {path_function}, WEIGHTS, SAMPLES, None, Path(folder)\n        )\n\n\nanswer_of(probe)\n"
@@ -126,19 +137,15 @@ fn needs(framework: Framework) -> &'static str {
 fn gate(path: &Path, layer: &Layer, probe: &Probe) -> String {
     let states = [State::Quantized, State::Dynamic, State::WeightOnly, State::NothingToQuantize];
     let promised = states.into_iter().filter(|state| !path.falls_short(layer.name, *state));
-    let scheme = match path.scheme {
-        Scheme::Static => "static",
-        Scheme::Dynamic => "dynamic",
-        Scheme::WeightOnly => "weight-only",
-    };
     let promised: Vec<String> = promised.map(|state| format!("\"{state}\"")).collect();
     let comparable = comparable_to(layer, path.scheme).filter(|_| !path.trains);
     let comparable = comparable.map_or_else(|| String::from("None"), |error| format!("{error:.4}"));
     let own: Vec<String> = probe.own_constants().map(|count| count.to_string()).collect();
     format!(
-        "if CHILD not in sys.argv:\n    sys.exit(\n        reproduce(\n            scheme=\"{scheme}\",\n            \
+        "if CHILD not in sys.argv:\n    sys.exit(\n        reproduce(\n            scheme=\"{}\",\n            \
          explained={},\n            own_constants=[{}],\n            smallest_constant={},\n            \
          comparable={comparable},\n            promised=({},),\n        )\n    )\n\n",
+        path.scheme.name(),
         path.explained,
         own.join(", "),
         path.smallest_constant,
@@ -151,10 +158,6 @@ fn comparable_to(layer: &Layer, scheme: Scheme) -> Option<f64> {
     static KNOWN: Mutex<BTreeMap<(&str, Scheme), Option<f64>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     *known.entry((layer.name, scheme)).or_insert_with(|| comparable(layer, scheme))
-}
-
-fn has_ids(layer: &Layer) -> bool {
-    matches!(layer.sandwich, Sandwich::Tokens | Sandwich::TokensAlone | Sandwich::SequenceAndTokens)
 }
 
 /// The weights and the samples of a probe, drawn from their streams.
@@ -175,7 +178,7 @@ fn tensors(probe: &Probe) -> String {
     for (drawn, &id) in probe.inputs.iter().zip(probe.graph.inputs()) {
         let Drawn { name, stream, low, high, .. } = drawn;
         let shape = shape(drawn, true);
-        let integers = probe.graph.value(id).ty.dtype == calipers_ir::DType::I64;
+        let integers = probe.graph.value(id).ty.dtype == DType::I64;
         let _ = if integers {
             writeln!(out, "    \"{name}\": drawn_integers({stream:#x}, {shape}, {}),", Probe::IDS)
         } else {
@@ -207,18 +210,15 @@ fn of_calipers(path: &Path, layer: &Layer, found: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ONNXRUNTIME, PYTORCH, TENSORFLOW, script};
+    use super::{modules, script};
     use crate::framework::Framework;
     use crate::layers::LAYERS;
     use crate::path::PATHS;
 
     #[test]
     fn every_layer_and_path_has_its_code() {
-        for (framework, modules) in [
-            (Framework::PyTorch, &PYTORCH),
-            (Framework::TensorFlow, &TENSORFLOW),
-            (Framework::OnnxRuntime, &ONNXRUNTIME),
-        ] {
+        for framework in Framework::ALL {
+            let Some(modules) = modules(framework) else { continue };
             for layer in LAYERS {
                 assert!(modules.defines(&format!("layer_{}", layer.name)), "{framework}: {}", layer.name);
             }
@@ -233,7 +233,7 @@ mod tests {
     fn scripts_know_nothing_of_calipers() {
         for path in PATHS.iter().filter(|path| path.framework != Framework::Calipers) {
             for layer in LAYERS {
-                let text = script(path, layer, "Found: nothing.").concat();
+                let text = script(path, layer, "Found: nothing.").expect("is a layer").concat();
                 assert!(!text.contains("calipers"), "{}/{}", path.name, layer.name);
                 assert!(text.lines().count() < 1200, "{}/{}", path.name, layer.name);
             }
