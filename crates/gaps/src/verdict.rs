@@ -4,6 +4,7 @@
 //! `tests/verdicts.json`.
 
 use calipers_workers::protocol::{Class, Ending, Found, Operator, Outcome, Role};
+use calipers_workers::worker::signal_title;
 
 use crate::path::{Path, Scheme};
 use crate::state::{Stage, State};
@@ -200,17 +201,6 @@ fn wrong(path: &Path, found: &Found, comparable: &dyn Fn() -> Option<f64>) -> Op
 
 fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
-}
-
-fn signal_title(signal: i32) -> String {
-    match signal {
-        4 => String::from("4, SIGILL"),
-        6 => String::from("6, SIGABRT"),
-        8 => String::from("8, SIGFPE"),
-        9 => String::from("9, SIGKILL"),
-        11 => String::from("11, SIGSEGV"),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

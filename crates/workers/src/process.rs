@@ -127,13 +127,15 @@ impl std::fmt::Display for End {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             End::Exit(status) => write!(formatter, "exit status {status}"),
-            End::Signal(signal) => match signal_name(*signal) {
-                Some(name) => write!(formatter, "signal {signal}, {name}"),
-                None => write!(formatter, "signal {signal}"),
-            },
+            End::Signal(signal) => write!(formatter, "signal {}", signal_title(*signal)),
             End::ClosedOutput => formatter.write_str("it closed its output without an answer"),
         }
     }
+}
+
+/// A signal's number, with its name where that is the same on every Unix: `11, SIGSEGV`.
+pub fn signal_title(signal: i32) -> String {
+    signal_name(signal).map_or_else(|| signal.to_string(), |name| format!("{signal}, {name}"))
 }
 
 fn signal_name(signal: i32) -> Option<&'static str> {

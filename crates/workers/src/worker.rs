@@ -18,7 +18,7 @@ use crate::protocol::{Answer, AnswerBody, Command, Failure, Progress, Question, 
 mod error;
 mod launch;
 
-pub use error::{End, WorkerError};
+pub use error::{End, WorkerError, signal_title};
 pub use launch::Launch;
 
 /// How often a waiting call looks at the clock, the cancellation flag and the process.

@@ -149,7 +149,7 @@ fn a_reader_finds_the_evidence() {
     }
     assert_eq!(wide["linked"]["open"], false);
     assert_eq!(linked["linked"]["open"], true);
-    assert!(linked["linked"]["text"].as_str().is_some_and(|text| text.contains("11 (SIGSEGV)")));
+    assert!(linked["linked"]["text"].as_str().is_some_and(|text| text.contains("11, SIGSEGV")));
 
     let large = large::large(&small);
     let page = html(&large, &scripts);

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::process::last_lines;
 use crate::protocol::{Failure, Stage};
 
-pub use crate::process::End;
+pub use crate::process::{End, signal_title};
 
 /// A call that failed. Every variant says which worker, and what to do next.
 #[derive(Debug, Error)]

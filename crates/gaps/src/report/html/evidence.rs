@@ -5,6 +5,7 @@ use std::hash::Hash;
 
 use calipers_inspect::number::{percent, significant, three};
 use calipers_workers::protocol::{Class, Operator, Role, StoredWeight};
+use calipers_workers::worker::signal_title;
 use serde::Serialize;
 
 use crate::framework::Framework;
@@ -262,7 +263,7 @@ fn numbers(cell: &Cell) -> Vec<(&'static str, String)> {
         out.extend(value.map(|value| (label, value)));
     };
     push("Ended at", cell.stage.as_ref().map(|stage| one_line(stage, 40)));
-    push("Signal", evidence.signal.map(signal));
+    push("Signal", evidence.signal.map(signal_title));
     push("Largest error against float", cell.max_error.map(of_range));
     push("Range of the float outputs", cell.float_range.map(three));
     push("Reference form", evidence.reference.as_ref().map(|name| one_line(name, 200)));
@@ -275,20 +276,6 @@ fn numbers(cell: &Cell) -> Vec<(&'static str, String)> {
     );
     push("Time", Some(span(cell.seconds)));
     out
-}
-
-/// The number of a signal, with the name that it has on every Unix.
-fn signal(number: i32) -> String {
-    let name = match number {
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        15 => "SIGTERM",
-        _ => return number.to_string(),
-    };
-    format!("{number} ({name})")
 }
 
 #[cfg(test)]
