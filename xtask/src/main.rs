@@ -35,7 +35,8 @@ enum Chore {
     /// Run all tests: Rust, documentation, Python workers, ruff.
     ///
     /// The Python environments are made on first use (some gigabytes); CALIPERS_PYTORCH_PYTHON,
-    /// CALIPERS_TENSORFLOW_PYTHON and CALIPERS_ONNXRUNTIME_PYTHON name your own interpreters instead.
+    /// CALIPERS_TENSORFLOW_PYTHON, CALIPERS_ONNXRUNTIME_PYTHON and CALIPERS_OPENVINO_PYTHON name your own
+    /// interpreters instead.
     /// Exit status: 0 when nothing failed, 1 otherwise.
     Test(test::Options),
     /// Make the exported networks that tests read, where they are missing, and print their folder.

@@ -76,6 +76,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
         ("worker tests, PyTorch", "test_pytorch*.py", Environment::PyTorch),
         ("worker tests, TensorFlow", "test_tensorflow*.py", Environment::TensorFlow),
         ("worker tests, ONNX Runtime", "test_onnxruntime*.py", Environment::OnnxRuntime),
+        ("worker tests, OpenVINO", "test_openvino*.py", Environment::OpenVino),
     ];
     for (name, pattern, environment) in workers {
         let start = Instant::now();

@@ -10,6 +10,7 @@ use crate::eval::EvalArguments;
 use crate::gaps::GapsArguments;
 use crate::inspect::InspectArguments;
 use crate::quantize::QuantizeArguments;
+use crate::report::ReportArguments;
 
 /// Neural-network quantization, measured and done: PyTorch, TensorFlow and Calipers' own engine on the same model, the
 /// same initial weights and the same batches.
@@ -26,13 +27,20 @@ pub struct Arguments {
 pub enum Command {
     /// Run a comparison and write its report.
     ///
-    /// Trains, quantizes, evaluates and times the model of a study in every framework, and writes report.html,
-    /// report.md and report.json. A study that was stopped goes on where it was when the same command is given again.
+    /// Trains, quantizes, evaluates, profiles and times the model of a study in every framework, and writes report.html,
+    /// report.md, report.csv and report.json. A study that was stopped goes on where it was when the same command is given again.
     /// The Python frameworks are installed on first use, each in an environment of its own (see `calipers env`).
     ///
     /// Exit status: 0 when the study ran well, 1 when it ran but a gate or a cell failed, 2 when it could not run or
     /// was stopped.
     Study(StudyArguments),
+    /// Render the report of a study again, or say what changed between two.
+    ///
+    /// Reads report.json in the folder of a study, writes report.html, report.md and report.csv beside it, and prints the
+    /// table; with --against, what changed since another study.
+    ///
+    /// Exit status: 0, or 2 when a report cannot be read or written.
+    Report(ReportArguments),
     /// Say what is in a model: layers, weights, scales, multiply-accumulates and where each byte is.
     ///
     /// Exit status: 0, or 2 when the file cannot be read.
@@ -82,7 +90,8 @@ pub enum Command {
 pub struct StudyArguments {
     /// The study, a TOML file; without it a quick one that is built in (ResNet8 on generated images, about five minutes).
     pub spec: Option<PathBuf>,
-    /// Where a data set is, such as cifar10=PATH (the folder or archive of CIFAR-10's binary version).
+    /// Where a data set is, such as cifar10=PATH (the folder or archive of CIFAR-10's binary version); files=PATH for a
+    /// study of your own data.
     #[arg(long, value_name = "NAME=PATH", value_parser = data_path)]
     pub data: Vec<(String, PathBuf)>,
     /// Epochs of float training.
@@ -94,12 +103,15 @@ pub struct StudyArguments {
     /// Threads that each framework may use [default: all cores].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
-    /// Only these of the study's frameworks: pytorch, tensorflow, calipers.
+    /// Only these of the study's frameworks: pytorch, tensorflow, onnxruntime, openvino, calipers.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub frameworks: Option<Vec<String>>,
-    /// Only these variants: float, float-finetuned, ptq-static, qat.
+    /// Only these variants: float, float-finetuned, ptq-static, ptq-dynamic, weight-only, qat.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub variants: Option<Vec<String>>,
+    /// Only these settings of the frameworks' tools: default (as their documentation says), tuned.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub tunings: Option<Vec<String>>,
     /// Seeds of initial weights and sample order.
     #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
     pub seeds: Option<Vec<u64>>,
@@ -135,12 +147,12 @@ pub enum EnvAction {
     List,
     /// Install environments; all of them without a name.
     Install {
-        /// pytorch, tensorflow or onnxruntime.
+        /// pytorch, tensorflow, onnxruntime or openvino.
         names: Vec<String>,
     },
     /// Remove environments that Calipers installed.
     Remove {
-        /// pytorch, tensorflow or onnxruntime.
+        /// pytorch, tensorflow, onnxruntime or openvino.
         #[arg(required = true)]
         names: Vec<String>,
     },

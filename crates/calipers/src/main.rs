@@ -12,6 +12,7 @@ mod inspect;
 mod output;
 mod progress;
 mod quantize;
+mod report;
 mod study;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn served(result: std::io::Result<()>) -> Result<ExitCode, Message> {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Study(arguments) => study::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),

@@ -28,6 +28,7 @@ pub fn run(arguments: &StudyArguments) -> Result<ExitCode, Message> {
         qat_epochs: arguments.qat_epochs,
         frameworks: arguments.frameworks.clone(),
         variants: arguments.variants.clone(),
+        tunings: arguments.tunings.clone(),
         seeds: arguments.seeds.clone(),
     };
     let spec = spec.and_then(|spec| spec.with(&overrides)).map_err(|error| error.to_string())?;

@@ -51,7 +51,7 @@ fn a_study_of_our_own_engine_needs_no_python_and_goes_on_where_it_was() {
     command.args(arguments).assert().success();
 
     let first = report(folder.path());
-    assert_eq!(first["version"], 1);
+    assert_eq!(first["version"], 2);
     let expected = [("float", "ok"), ("ptq-static", "ok"), ("qat", "skipped")];
     assert_eq!(statuses(&first), expected.map(|(variant, status)| (variant.to_owned(), status.to_owned())));
     let notes = first["notes"].to_string();
@@ -60,14 +60,14 @@ fn a_study_of_our_own_engine_needs_no_python_and_goes_on_where_it_was() {
     let (float_bytes, bytes) =
         (first["cells"][0]["metrics"]["file_bytes"].as_u64(), quantized["metrics"]["file_bytes"].as_u64());
     assert!(bytes.expect("bytes") * 2 < float_bytes.expect("bytes"), "8-bit weights take a quarter");
-    assert!(quantized["metrics"]["agreement_with_float"].as_f64().expect("agreement") > 0.5);
+    assert!(quantized["metrics"]["against_float"]["agreement"].as_f64().expect("agreement") > 0.5);
     assert!(quantized["metrics"]["latency"]["to_float"]["value"].as_f64().expect("a ratio") > 0.0);
     let folder_of_artefact =
         folder.path().join("runs/small").join(quantized["artefact"]["folder"].as_str().expect("a path"));
-    for file in ["model.onnx", "model.recipe.json", "logits.safetensors"] {
+    for file in ["model.onnx", "model.recipe.json", "logits.safetensors", "trace.json"] {
         assert!(folder_of_artefact.join(file).exists(), "{file}");
     }
-    for file in ["report.html", "report.md", "records.jsonl"] {
+    for file in ["report.html", "report.md", "report.csv", "records.jsonl"] {
         assert!(folder.path().join("runs/small").join(file).exists(), "{file}");
     }
 
@@ -133,8 +133,14 @@ fn bad_input_is_refused_by_name() {
     let folder = with_spec(SMALL);
     for (arguments, expected) in [
         (vec!["absent.toml"], "cannot read the study absent.toml"),
-        (vec!["small.toml", "--frameworks", "jax"], "one of pytorch, tensorflow, calipers"),
-        (vec!["small.toml", "--variants", "fp4"], "one of float, float-finetuned, ptq-static, qat"),
+        (
+            vec!["small.toml", "--frameworks", "jax"],
+            "one of pytorch, tensorflow, onnxruntime, openvino, calipers",
+        ),
+        (
+            vec!["small.toml", "--variants", "fp4"],
+            "one of float, float-finetuned, ptq-static, ptq-dynamic, weight-only, qat",
+        ),
         (vec!["small.toml", "--epochs", "0"], "`train.epochs` is 0, expected 1 or more"),
         (vec!["small.toml", "--data", "cifar10=nowhere"], "takes no path"),
     ] {
@@ -186,6 +192,7 @@ fn a_truncated_onnx_file_is_refused_by_name() {
     let whole = fs::read(folder.path().join("runs/small/models/initial-seed-1.onnx")).expect("a model");
     fs::write(folder.path().join("mine.onnx"), &whole).expect("writes");
     let spec = SMALL.replace("\"resnet8\"", "\"mine.onnx\"").replace("\"small\"", "\"mine\"");
+    let spec = spec.replace("classes = 10\n", "").replace("batch_norm = true\n", "");
     fs::write(folder.path().join("small.toml"), spec).expect("writes");
     calipers(folder.path()).args(arguments).assert().success();
 

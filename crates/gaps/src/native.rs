@@ -50,6 +50,7 @@ fn answer(request: Request) -> Result<Reply, Failure> {
                 python: None,
                 threads: hello.threads,
                 pid: std::process::id(),
+                devices: Vec::new(),
             })
         }
         Request::Probe(probe) => probe.answer(&probed(&probe)),

@@ -17,7 +17,7 @@ mod layout;
 mod outputs;
 
 pub mod number;
-mod page;
+pub mod page;
 pub mod statistics;
 pub mod table;
 
@@ -33,4 +33,4 @@ pub use names::{bare_name, shortened};
 pub use open::{Format, OpenedModel, open};
 pub use outputs::Side;
 pub use page::escape;
-pub use structure::Role;
+pub use structure::{Role, source};

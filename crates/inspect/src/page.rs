@@ -5,19 +5,45 @@ use std::fmt::Write as _;
 const STYLE: &str = include_str!("page.css");
 
 /// A whole page around a body of HTML.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// What kind of page it is, in small print above the title.
+    pub kicker: &'a str,
+    /// Its title.
+    pub title: &'a str,
+    /// What it is about; each line of the text stands on a line of its own.
+    pub subject: &'a str,
+    /// CSS after that of every page.
+    pub style: &'a str,
+    /// HTML before `main`, for those who come by keyboard.
+    pub before: &'a str,
+    /// HTML of the page itself.
+    pub body: &'a str,
+}
+
+impl Page<'_> {
+    /// The page. Its policy lets it run no script and load nothing.
+    pub fn html(&self) -> String {
+        let Page { kicker, title, subject, style, before, body } = *self;
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+             <meta name=\"generator\" content=\"Calipers {}\">\n<title>{title} · Calipers</title>\n\
+             <style>\n{STYLE}{style}</style>\n</head>\n<body>\n{before}<main id=\"main\">\n<header>\n\
+             <p class=\"kicker\">{}</p>\n<h1>{title}</h1>\n<p class=\"subject\">{}</p>\n</header>\n\
+             {body}</main>\n</body>\n</html>\n",
+            env!("CARGO_PKG_VERSION"),
+            escape(kicker),
+            escape(subject).replace('\n', "<br>"),
+            title = escape(title),
+        )
+    }
+}
+
+/// A page with nothing but a body.
 pub(crate) fn page(kicker: &str, title: &str, subject: &str, body: &str) -> String {
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"generator\" content=\"Calipers {}\">\n<title>{title} · Calipers</title>\n<style>\n{STYLE}</style>\n\
-         </head>\n<body>\n<main>\n<header>\n<p class=\"kicker\">{}</p>\n<h1>{title}</h1>\n\
-         <p class=\"subject\">{}</p>\n</header>\n{body}</main>\n</body>\n</html>\n",
-        env!("CARGO_PKG_VERSION"),
-        escape(kicker),
-        escape(subject),
-        title = escape(title),
-    )
+    Page { kicker, title, subject, style: "", before: "", body }.html()
 }
 
 /// Text without a meaning for HTML, in elements and in quoted attributes.
@@ -38,25 +64,60 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// Rows of a table below a line that names them.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// HTML of that line; there is none where it is empty.
+    pub title: String,
+    /// Class and cells of each row; cells are HTML.
+    pub rows: Vec<(&'static str, Vec<String>)>,
+}
+
 /// A table; columns with `true` hold numbers. Cells are HTML.
 pub(crate) fn table(columns: &[(&str, bool)], rows: &[Vec<String>]) -> String {
-    let mut out = String::from("<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr>");
+    let rows = rows.iter().map(|row| ("", row.clone())).collect();
+    grouped_table("", columns, &[Rows { title: String::new(), rows }])
+}
+
+/// A table in groups, which scrolls inside its own box; columns with `true` hold numbers, and a line break in the name of
+/// a column is one. `name` is for those who hear the page.
+pub fn grouped_table(name: &str, columns: &[(&str, bool)], groups: &[Rows]) -> String {
+    let region = match name {
+        "" => String::new(),
+        name => format!(" role=\"region\" aria-label=\"{}\"", escape(name)),
+    };
+    let mut out = format!("<div class=\"scroll\" tabindex=\"0\"{region}>\n<table>\n<thead><tr>");
     let class = |number: bool| if number { " class=\"number\"" } else { "" };
     for (name, number) in columns {
-        let _ = write!(out, "<th scope=\"col\"{}>{}</th>", class(*number), escape(name));
+        let name = escape(name).replace('\n', "<br>");
+        let _ = write!(out, "<th scope=\"col\"{}>{name}</th>", class(*number));
     }
-    out.push_str("</tr></thead>\n<tbody>\n");
-    for row in rows {
-        out.push_str("<tr>");
-        for (index, ((_, number), cell)) in columns.iter().zip(row).enumerate() {
-            match index {
-                0 => out.push_str(&format!("<th scope=\"row\">{cell}</th>")),
-                _ => out.push_str(&format!("<td{}>{cell}</td>", class(*number))),
-            }
+    out.push_str("</tr></thead>\n");
+    for Rows { title, rows } in groups {
+        out.push_str("<tbody>\n");
+        if !title.is_empty() {
+            let span = columns.len();
+            let _ = writeln!(
+                out,
+                "<tr class=\"group\"><th colspan=\"{span}\" scope=\"rowgroup\"><span>{title}</span></th></tr>"
+            );
         }
-        out.push_str("</tr>\n");
+        for (of, row) in rows {
+            match *of {
+                "" => out.push_str("<tr>"),
+                of => out.push_str(&format!("<tr class=\"{of}\">")),
+            }
+            for (index, ((_, number), cell)) in columns.iter().zip(row).enumerate() {
+                match index {
+                    0 => out.push_str(&format!("<th scope=\"row\">{cell}</th>")),
+                    _ => out.push_str(&format!("<td{}>{cell}</td>", class(*number))),
+                }
+            }
+            out.push_str("</tr>\n");
+        }
+        out.push_str("</tbody>\n");
     }
-    out.push_str("</tbody>\n</table>\n</div>\n");
+    out.push_str("</table>\n</div>\n");
     out
 }
 

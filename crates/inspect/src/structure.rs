@@ -28,7 +28,7 @@ impl Readers {
 
 /// The constant behind an argument, reached directly or through nodes that only convert or rearrange it; `None` when data
 /// are behind it.
-pub(crate) fn source(graph: &Graph, argument: ValueId) -> Option<ValueId> {
+pub fn source(graph: &Graph, argument: ValueId) -> Option<ValueId> {
     let mut value = argument;
     // Nodes stand in topological order, so that every step leads further to the front.
     while graph.constant(value).is_none() {

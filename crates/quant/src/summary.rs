@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use calipers_ir::{DType, Graph, Node, Op, Recurrent, Tensor, ValueId};
+use calipers_ir::{DType, Graph, Node, Op, Product, Recurrent, Tensor, ValueId};
 use serde::Serialize;
 
 use crate::{Placement, QuantAssignment};
@@ -136,14 +136,21 @@ pub fn multiply_accumulates(graph: &Graph, node: &Node) -> u64 {
             let summed = x.get(usize::from(!gemm.transpose_a)).copied().unwrap_or(1);
             product(&output).saturating_mul(summed)
         }
-        Op::MatMul => product(&output).saturating_mul(x.last().copied().unwrap_or(1)),
+        Op::MatMul | Op::Product(Product::MatMulInteger) => {
+            product(&output).saturating_mul(x.last().copied().unwrap_or(1))
+        }
         Op::Recurrent(Recurrent::Lstm { .. } | Recurrent::Gru { .. } | Recurrent::Rnn { .. }) => {
             let steps = product(x.get(..2).unwrap_or(&[]));
             let recurrent = node.input(2).and_then(|id| graph.constant(id)).map_or(0, Tensor::len) as u64;
             steps.saturating_mul(product(&weight).saturating_add(recurrent))
         }
         Op::Recurrent(Recurrent::TfliteLstm { .. })
-        | Op::Product(_)
+        | Op::Product(
+            Product::Einsum { .. }
+            | Product::Det
+            | Product::Attention { .. }
+            | Product::RotaryEmbedding { .. },
+        )
         | Op::Unary(_)
         | Op::Binary(..)
         | Op::Variadic(_)

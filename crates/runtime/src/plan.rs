@@ -24,6 +24,8 @@ pub struct StepInfo {
     pub kernel: String,
     /// Logical extents of the result.
     pub shape: Vec<usize>,
+    /// Bytes of all results.
+    pub bytes: usize,
 }
 
 /// A graph compiled for given input shapes, wanted values and instruction set.

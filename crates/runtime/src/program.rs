@@ -350,6 +350,7 @@ fn step_of(node: &Node, results: &[Tensor]) -> StepInfo {
         node: node.name.clone(),
         kernel: format!("{} by definition", node.op),
         shape,
+        bytes: results.iter().map(|result| result.bytes().len()).sum(),
     }
 }
 

@@ -9,10 +9,11 @@ use std::time::Duration;
 use calipers_workers::protocol::{Greeting, Hello};
 use calipers_workers::{Command, Launch, Progress, Stage, Worker, WorkerError, environment, sources};
 
-use crate::cell::Framework;
+use crate::cell::{Cell, Framework};
 use crate::error::StudyError;
 use crate::event::{Event, Watcher};
 use crate::material::file_hash;
+use crate::memory;
 use crate::report::{CellError, FrameworkFacts};
 
 /// Longest time that an epoch, a conversion or a pass over a data set may take.
@@ -75,6 +76,37 @@ impl From<WorkerError> for Trouble {
     }
 }
 
+/// What a worker computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Framework.
+    pub framework: Framework,
+    /// Whether it may use a GPU.
+    pub gpu: bool,
+}
+
+impl From<Framework> for Place {
+    fn from(framework: Framework) -> Place {
+        Place { framework, gpu: false }
+    }
+}
+
+impl From<&Cell> for Place {
+    fn from(cell: &Cell) -> Place {
+        Place { framework: cell.framework, gpu: cell.is_on_gpu() }
+    }
+}
+
+/// A worker that has greeted.
+pub struct Member {
+    /// The process.
+    pub worker: Worker,
+    /// Its resident memory after the framework was imported, in bytes.
+    pub idle: Option<u64>,
+    /// What it said.
+    pub greeting: Greeting,
+}
+
 /// Where workers come from.
 pub struct Crew {
     /// This program, which is also Calipers' own worker.
@@ -85,14 +117,16 @@ pub struct Crew {
     pub threads: usize,
     /// Folder of the workers' standard error.
     pub logs: PathBuf,
+    /// Folder of what workers compile.
+    pub compiled: PathBuf,
     /// Set to true, it ends the study.
     pub cancelled: Arc<AtomicBool>,
-    seats: BTreeMap<Framework, Seat>,
+    seats: BTreeMap<Place, Seat>,
 }
 
 struct Seat {
     launch: Result<(Launch, FrameworkFacts), CellError>,
-    worker: Option<Worker>,
+    member: Option<Member>,
 }
 
 impl Crew {
@@ -102,9 +136,10 @@ impl Crew {
         host: environment::Host,
         threads: usize,
         logs: PathBuf,
+        compiled: PathBuf,
         cancelled: Arc<AtomicBool>,
     ) -> Crew {
-        Crew { program, host, threads, logs, cancelled, seats: BTreeMap::new() }
+        Crew { program, host, threads, logs, compiled, cancelled, seats: BTreeMap::new() }
     }
 
     /// Whether the user stopped the study.
@@ -112,62 +147,86 @@ impl Crew {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Asks the framework's worker, which is started first where it does not run. Handles of an earlier worker mean
+    /// Asks the worker of a place, which is started first where it does not run. Handles of an earlier worker mean
     /// nothing to a later one.
     ///
     /// # Errors
     /// [`Trouble`].
     pub fn call<C: Command>(
         &mut self,
-        framework: Framework,
+        place: impl Into<Place>,
         command: C,
         watcher: &mut dyn Watcher,
     ) -> Result<C::Response, Trouble> {
-        if self.is_cancelled() {
-            return Err(Trouble::Interrupted);
-        }
-        if !self
-            .seats
-            .get(&framework)
-            .is_some_and(|seat| seat.worker.as_ref().is_some_and(Worker::is_running))
-        {
-            let (worker, _) = self.start(framework, watcher)?;
-            if let Some(seat) = self.seats.get_mut(&framework) {
-                seat.worker = Some(worker);
-            }
-        }
-        match self.seats.get_mut(&framework).and_then(|seat| seat.worker.as_mut()) {
-            Some(worker) => ask(worker, command, watcher),
-            None => Err(Trouble::at("start", "the worker is not there")),
-        }
+        let member = self.member(place, watcher)?;
+        ask(&mut member.worker, command, watcher)
     }
 
-    /// Starts one more worker of the framework, beside the one that [`Crew::call`] asks.
+    /// The worker of a place, which is started first where it does not run.
     ///
     /// # Errors
     /// [`Trouble`].
-    pub fn start(
+    pub fn member(
         &mut self,
-        framework: Framework,
+        place: impl Into<Place>,
         watcher: &mut dyn Watcher,
-    ) -> Result<(Worker, Greeting), Trouble> {
-        let (launch, _) = self.seat(framework, watcher)?;
-        let launch = launch.clone();
-        watcher.event(Event::Step { title: &format!("starting {}", framework.title()) });
+    ) -> Result<&mut Member, Trouble> {
+        let place = place.into();
+        if self.is_cancelled() {
+            return Err(Trouble::Interrupted);
+        }
+        let runs = |seat: &Seat| seat.member.as_ref().is_some_and(|member| member.worker.is_running());
+        if !self.seats.get(&place).is_some_and(runs) {
+            let member = self.start(place, watcher)?;
+            if let Some(seat) = self.seats.get_mut(&place) {
+                seat.member = Some(member);
+            }
+        }
+        let found = self.seats.get_mut(&place).and_then(|seat| seat.member.as_mut());
+        found.ok_or_else(|| Trouble::at("start", "the worker is not there"))
+    }
+
+    /// Ends the worker of a place, so that what is asked next is asked of a new process.
+    pub fn retire(&mut self, place: impl Into<Place>) {
+        if let Some(member) = self.seats.get_mut(&place.into()).and_then(|seat| seat.member.take()) {
+            farewell(member);
+        }
+    }
+
+    /// Starts one more worker, beside the one that [`Crew::call`] asks.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn start(&mut self, place: impl Into<Place>, watcher: &mut dyn Watcher) -> Result<Member, Trouble> {
+        let place = place.into();
+        let title = place.framework.title();
+        let (launch, facts) = self.seat(place, watcher)?;
+        let (launch, versions) = (launch.clone(), facts.versions.clone());
+        watcher.event(Event::Step { title: &format!("starting {title}") });
         let mut worker = Worker::spawn(launch)?;
         let greeting = ask(&mut worker, Hello { threads: self.threads }, watcher)?;
         if greeting.threads != self.threads {
             return Err(Trouble::at(
                 "start",
                 format!(
-                    "{} was told to use {} threads, but reports {}\nhint: an environment variable of its own may hold it to another number",
-                    framework.title(),
-                    self.threads,
-                    greeting.threads
+                    "{title} was told to use {} threads, but reports {}\nhint: an environment variable of its own may hold it to another number",
+                    self.threads, greeting.threads
                 ),
             ));
         }
-        Ok((worker, greeting))
+        if let Some((package, found, expected)) = changed(&versions, &greeting) {
+            return Err(Trouble::at(
+                "start",
+                format!(
+                    "the environment of {title} has {package} {found}, where {expected} was installed: its packages were changed \
+                     since\nhint: make it anew with `calipers env remove {framework}` and `calipers env install {framework}`; \
+                     what was finished with the former packages is kept",
+                    framework = place.framework
+                ),
+            ));
+        }
+        let idle = memory::resident(worker.id());
+        Ok(Member { worker, idle, greeting })
     }
 
     /// What tells one version of the framework from another, and the same for the report. A framework that is not
@@ -180,17 +239,16 @@ impl Crew {
         framework: Framework,
         watcher: &mut dyn Watcher,
     ) -> Result<(String, FrameworkFacts), Trouble> {
-        match self.seat(framework, watcher) {
+        match self.seat(framework.into(), watcher) {
             Ok((launch, facts)) => {
                 let facts = facts.clone();
                 let program = launch.program.clone();
-                let sources = format!("{:?} {:?}", launch.arguments, launch.variables);
-                // Our own engine is this program; Python's is told by its packages and sources.
+                // Our own engine is this program; Python's is told by its packages.
                 let engine = match framework.python() {
                     None => file_hash(&program).unwrap_or_default(),
                     Some(_) => program.display().to_string(),
                 };
-                Ok((format!("{engine} {sources} {:?}", facts.versions), facts))
+                Ok((format!("{engine} {:?}", facts.versions), facts))
             }
             Err(Trouble::Cell(_)) => {
                 let facts =
@@ -203,31 +261,28 @@ impl Crew {
 
     fn seat(
         &mut self,
-        framework: Framework,
+        place: Place,
         watcher: &mut dyn Watcher,
     ) -> Result<&(Launch, FrameworkFacts), Trouble> {
-        if !self.seats.contains_key(&framework) {
-            let launch = outcome(self.launch(framework, watcher))?;
-            self.seats.insert(framework, Seat { launch, worker: None });
+        if !self.seats.contains_key(&place) {
+            let launch = outcome(self.launch(place, watcher))?;
+            self.seats.insert(place, Seat { launch, member: None });
         }
-        self.seats[&framework].launch.as_ref().map_err(|error| Trouble::Cell(error.clone()))
+        self.seats[&place].launch.as_ref().map_err(|error| Trouble::Cell(error.clone()))
     }
 
     /// Ends all workers.
     pub fn dismiss(&mut self) {
         for seat in self.seats.values_mut() {
-            if let Some(worker) = seat.worker.take()
-                && worker.is_running()
-            {
-                // A worker that does not go is killed, which is all that is wanted of it.
-                let _ = worker.shutdown(FAREWELL);
+            if let Some(member) = seat.member.take() {
+                farewell(member);
             }
         }
     }
 
     fn launch(
         &self,
-        framework: Framework,
+        Place { framework, gpu }: Place,
         watcher: &mut dyn Watcher,
     ) -> Result<(Launch, FrameworkFacts), Trouble> {
         let mut facts = FrameworkFacts {
@@ -266,13 +321,37 @@ impl Crew {
                     sources::unpack(&self.host.cache).map_err(|error| Trouble::at("install", error))?;
                 facts.python = Some(interpreter.python.clone());
                 facts.versions.clone_from(&interpreter.versions);
-                Launch::framework(python, &interpreter, &sources, self.threads)
+                let mut launch = Launch::framework(python, &interpreter, &sources, self.threads);
+                // What PT2E compiles is found again by later processes of this study, and by no others.
+                launch.variables.push(("TORCHINDUCTOR_CACHE_DIR".into(), self.compiled.clone().into()));
+                if gpu {
+                    launch.variables.retain(|(name, _)| name != "CUDA_VISIBLE_DEVICES");
+                }
+                launch
             }
         };
         launch.log = Some(self.logs.join(format!("{framework}.stderr")));
         launch.cancelled = Arc::clone(&self.cancelled);
         Ok((launch, facts))
     }
+}
+
+/// Ends a worker that is not needed any more.
+fn farewell(member: Member) {
+    if member.worker.is_running() {
+        // A worker that does not go is killed, which is all that is wanted of it.
+        let _ = member.worker.shutdown(FAREWELL);
+    }
+}
+
+/// The first package whose version is not the one that was installed: its name, what is there and what was expected.
+/// Environments name packages as they are imported, workers as they are installed.
+fn changed(installed: &BTreeMap<String, String>, greeting: &Greeting) -> Option<(String, String, String)> {
+    let plain = |name: &str| name.replace('-', "_").to_lowercase();
+    greeting.versions.iter().find_map(|(name, found)| {
+        let expected = installed.iter().find(|(other, _)| plain(other) == plain(name))?.1;
+        (found != expected).then(|| (name.clone(), found.clone(), expected.clone()))
+    })
 }
 
 /// Asks a worker and passes its progress on.
@@ -293,7 +372,7 @@ pub fn ask<C: Command>(
         });
     };
     let limit = match C::FIRST_STAGE {
-        Stage::Start | Stage::Load | Stage::Time | Stage::Other => SHORT_LIMIT,
+        Stage::Start | Stage::Load | Stage::Time | Stage::Profile | Stage::Other => SHORT_LIMIT,
         Stage::Build
         | Stage::Train
         | Stage::Prepare

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use calipers_data::DataError;
+use calipers_inspect::InspectError;
 use thiserror::Error;
 
 use crate::spec::SpecError;
@@ -15,7 +16,10 @@ pub enum StudyError {
     Spec(#[from] SpecError),
     /// The data cannot be had.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(DataError),
+    /// The model cannot be opened, or the files do not fit it.
+    #[error(transparent)]
+    Samples(#[from] InspectError),
     /// The data's path is not known.
     #[error(
         "the study needs the data set `{name}`, and no path to it was given\nhint: add --data {name}=PATH"
@@ -61,7 +65,7 @@ pub enum StudyError {
         reason: String,
     },
     /// A file of the output folder cannot be read or written.
-    #[error("cannot {action} {}: {source}\nhint: check that the folder may be written, or give another with --out", path.display())]
+    #[error("cannot {action} {}: {source}\nhint: {}", path.display(), way_out(source))]
     Files {
         /// What was tried.
         action: &'static str,
@@ -82,4 +86,27 @@ pub enum StudyError {
         /// The output folder.
         path: PathBuf,
     },
+}
+
+impl From<DataError> for StudyError {
+    fn from(error: DataError) -> StudyError {
+        match error {
+            // The study writes what workers read: what to do about a file of its own is not about data.
+            DataError::Io { path, action, source } if source.kind() == std::io::ErrorKind::StorageFull => {
+                StudyError::Files { action, path, source }
+            }
+            error => StudyError::Data(error),
+        }
+    }
+}
+
+/// What to do about a file that cannot be read or written.
+fn way_out(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "make room on the disk and give the same command again, which goes on from what is finished; or give a \
+             folder on another disk with --out"
+        }
+        _ => "check that the folder may be written, or give another with --out",
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use calipers_workers::protocol::{Logits, TrainEpoch, TrainMode, TrainState};
+use calipers_workers::protocol::{Logits, TrainEpoch, TrainMode, TrainState, Tuning};
 
 use crate::cell::Framework;
 use crate::crew::{Trouble, outcome};
@@ -11,7 +11,8 @@ use crate::event::Event;
 use crate::material::InitialModel;
 use crate::record::{Record, key};
 use crate::report::{CellError, ParityGate, StepGate};
-use crate::run::Bench;
+use crate::run::{Bench, Sources};
+use crate::training::Job;
 use crate::weights::{self, Tensors};
 
 /// Allowed difference of logits, times the larger of 1 and the largest |logit|.
@@ -21,11 +22,13 @@ const ALLOWED: f64 = 1e-4;
 /// Training steps of the step gate.
 pub const STEPS: usize = 5;
 /// Rates of the steps: a drop after the third tells update rules apart that agree at a constant rate. They are the
-/// gate's own: at a training's rate of 0.1, frameworks with the same rule were seen to end up to 1.4e-4 apart, which is
-/// more than [`ALLOWED`] and would hide a wrong rule.
-const RATES: [f64; STEPS] = [0.01, 0.01, 0.01, 0.001, 0.001];
-/// Momentum and weight decay of the steps: a decay that is missing, or decoupled from the momentum, shows.
-const OPTIMIZER: (f64, f64) = (0.9, 0.05);
+/// gate's own, and small: rounding errors of gradients grow with the rate from step to step, in a deep network with
+/// BatchNorm by so much that frameworks with the same rule were seen to end 1.4e-3 apart at 0.01, which is more than
+/// [`ALLOWED`] and would hide a wrong rule.
+const RATES: [f64; STEPS] = [1e-3, 1e-3, 1e-3, 1e-4, 1e-4];
+/// Momentum and weight decay of the steps: a decay that is missing, or decoupled from the momentum, shows, since it is as
+/// large as the rates are small.
+const OPTIMIZER: (f64, f64) = (0.9, 0.5);
 
 impl Bench<'_> {
     /// Compares the logits of all chosen frameworks on one set of weights with those of the first that gives any.
@@ -40,7 +43,7 @@ impl Bench<'_> {
         let hash = weights.map_or("initial", |(_, hash)| hash);
         let mut keys = BTreeMap::new();
         for &framework in &frameworks {
-            keys.insert(framework, self.base_key(framework, model)?);
+            keys.insert(framework, self.base_key(framework, model, Sources::Whole)?);
         }
         let pair = |a: Framework, b: Framework| key(&["parity", &keys[&a], &keys[&b], hash]);
         let found: Option<Vec<ParityGate>> = frameworks
@@ -120,7 +123,7 @@ impl Bench<'_> {
         let settings = format!("{seed} {RATES:?} {OPTIMIZER:?} {:?}", self.spec.train);
         let mut keys = BTreeMap::new();
         for &framework in &trainers {
-            keys.insert(framework, self.base_key(framework, model)?);
+            keys.insert(framework, self.base_key(framework, model, Sources::Whole)?);
         }
         let pair = |a: Framework, b: Framework| key(&["steps", &keys[&a], &keys[&b], &settings]);
         let found: Option<Vec<StepGate>> = trainers
@@ -176,8 +179,16 @@ impl Bench<'_> {
     /// Weights after the first and after the last step.
     fn states(&mut self, model: &InitialModel, framework: Framework, seed: u64) -> Result<States, Trouble> {
         self.watcher.event(Event::Step { title: &format!("{}: five training steps", framework.title()) });
-        let trainer =
-            self.begin(model, framework, framework.float_path(), TrainMode::Float, None, OPTIMIZER)?;
+        let job = Job {
+            framework,
+            path: framework.float_path(),
+            tuning: Tuning::Default,
+            mode: TrainMode::Float,
+            seed,
+            start: None,
+            epochs: Vec::new(),
+        };
+        let trainer = self.begin_with(model, &job, OPTIMIZER)?;
         let states = self
             .states_after(trainer, framework, seed, 0..1)
             .and_then(|first| Ok((first, self.states_after(trainer, framework, seed, 1..STEPS)?)));
@@ -192,7 +203,7 @@ impl Bench<'_> {
         seed: u64,
         steps: std::ops::Range<usize>,
     ) -> Result<Tensors, Trouble> {
-        let batch = self.spec.train.batch;
+        let batch = self.spec.train.as_ref().map_or(1, |train| train.batch);
         let data = self.material.first_samples(seed, steps.start * batch, steps.len() * batch)?;
         let learning_rates = RATES[steps].to_vec();
         self.crew.call(framework, TrainEpoch { trainer, data, batch, learning_rates }, self.watcher)?;

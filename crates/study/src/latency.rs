@@ -1,21 +1,28 @@
-//! Latency: all cells in shuffled, interleaved blocks, and a null test beside them.
+//! Latency and throughput: all cells in shuffled, interleaved blocks, and null tests beside them.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 use calipers_random::Random;
+use calipers_workers::Command;
 use calipers_workers::protocol::Time;
-use calipers_workers::{Command, Worker};
 
-use crate::cell::{Cell, Framework, Variant};
-use crate::crew::{Trouble, ask, outcome};
+use crate::cell::{Cell, Framework, Origin, Variant};
+use crate::crew::{Member, Place, Trouble, ask, outcome};
 use crate::event::Event;
-use crate::material::InitialModel;
+use crate::material::{InitialModel, file_hash};
 use crate::measure::load;
+use crate::memory;
 use crate::record::{CellTiming, Record, key};
-use crate::report::{CellError, CellReport, LatencyMetrics, Status, Timing};
-use crate::run::Bench;
+use crate::report::{CellError, CellReport, LatencyMetrics, NullTest, Status, ThroughputMetrics, Timing};
+use crate::run::{Bench, Sources};
+use crate::spec::Spec;
 use crate::statistics::{median, paired_ratio, quantile};
 
-/// Inferences of a warm-up block.
-const WARM_UP: usize = 20;
+/// Inferences of the first block of a warm-up.
+const FIRST_BLOCK: usize = 5;
+/// Untimed inferences at the beginning of each block, which fill the caches and wake the threads.
+const UNTIMED: usize = 3;
 /// Warm-up is over when the medians of this many blocks in a row lie within [`FLAT`].
 const FLAT_BLOCKS: usize = 3;
 /// Largest over smallest median of a flat run of blocks.
@@ -27,23 +34,29 @@ const BLOCK: std::ops::RangeInclusive<usize> = 3..=2_000;
 /// Widest null interval, high over low less one, at which a winner is named.
 const NULL_WIDTH: f64 = 0.03;
 
-/// One cell in one process.
+/// One cell in one process at one batch.
 struct Runner {
     cell: Cell,
     null_twin: bool,
+    batch: usize,
     handle: u64,
     inferences: usize,
     blocks: Vec<Vec<u64>>,
+    /// Processor seconds and wall-clock seconds of the blocks.
+    busy: (f64, f64),
     failure: Option<CellError>,
 }
 
 /// Raw times, and the cells that could not be timed.
 pub struct Timed {
-    /// By cell; the null twin last.
+    /// By cell and batch; the null twins last.
     pub timings: Vec<CellTiming>,
     /// Why a cell has no times.
     pub failures: Vec<(Cell, CellError)>,
 }
+
+/// Second processes of the null tests by framework, or why one is not there.
+type Twins = BTreeMap<Framework, Result<Member, CellError>>;
 
 impl Bench<'_> {
     /// Times the cells that have an artefact, all of one seed.
@@ -55,9 +68,9 @@ impl Bench<'_> {
         let mut parts = vec![String::from("latency"), format!("{spec:?}")];
         for report in cells {
             parts.push(report.cell.to_string());
-            parts.push(self.base_key(report.cell.framework, model)?);
+            parts.push(self.base_key(report.cell.framework, model, Sources::Whole)?);
             let file = report.artefact.as_ref().map(|artefact| self.out.join(&artefact.file));
-            parts.push(file.and_then(|file| crate::material::file_hash(&file)).unwrap_or_default());
+            parts.push(file.and_then(|file| file_hash(&file)).unwrap_or_default());
         }
         let key = key(&parts.iter().map(String::as_str).collect::<Vec<_>>());
         let units = self.timing_units(cells.len());
@@ -66,29 +79,35 @@ impl Bench<'_> {
             self.done(units);
             return Ok(Timed { timings, failures: Vec::new() });
         }
-        let Some(null_cell) = null_cell(cells) else {
-            return Ok(Timed { timings: Vec::new(), failures: Vec::new() });
-        };
         self.watcher.event(Event::Step { title: "latency: warming up" });
-        let mut twin = outcome(self.crew.start(null_cell.framework, self.watcher))?.map(|(worker, _)| worker);
-        let mut runners: Vec<Runner> = cells.iter().map(|report| runner(&report.cell, false)).collect();
-        runners.push(runner(&null_cell, true));
+        let mut twins = Twins::new();
+        let mut runners = Vec::new();
+        for report in cells {
+            // Those that worked on something else are gone: each process holds the models that are timed, and no more.
+            self.crew.retire(Place::from(&report.cell));
+            runners.extend([1, spec.batch].map(|batch| Runner::new(&report.cell, false, batch)));
+        }
+        for cell in null_cells(cells) {
+            twins.insert(cell.framework, outcome(self.crew.start(cell.framework, self.watcher))?);
+            runners.push(Runner::new(&cell, true, 1));
+        }
+        let mut handles: BTreeMap<(String, bool), u64> = BTreeMap::new();
         for runner in &mut runners {
             self.attempt(runner, |bench, runner| {
-                bench.load_runner(model, runner, &mut twin)?;
-                bench.warm_up(runner, &mut twin)
+                let loaded = (runner.cell.folder(), runner.null_twin);
+                runner.handle = match handles.get(&loaded) {
+                    Some(&handle) => handle,
+                    None => bench.load_runner(model, runner, &mut twins)?,
+                };
+                handles.insert(loaded, runner.handle);
+                bench.warm_up(runner, &mut twins)
             })?;
         }
         self.watcher.event(Event::Step { title: "latency: interleaved blocks" });
         let mut random = Random::new(seed, "study/latency");
         for round in 0..spec.rounds {
             for index in random.permutation(runners.len()) {
-                let runner = &mut runners[index];
-                self.attempt(runner, |bench, runner| {
-                    let block = bench.block(runner, &mut twin, runner.inferences)?;
-                    runner.blocks.push(block);
-                    Ok(())
-                })?;
+                self.attempt(&mut runners[index], |bench, runner| bench.timed_block(runner, &mut twins))?;
             }
             self.watcher.event(Event::Progress {
                 stage: "rounds",
@@ -99,12 +118,16 @@ impl Bench<'_> {
             self.done(units / spec.rounds);
         }
         let mut timed = Timed { timings: Vec::new(), failures: Vec::new() };
-        for Runner { cell, null_twin, blocks, failure, .. } in runners {
+        for Runner { cell, null_twin, batch, blocks, busy, failure, .. } in runners {
             match failure {
-                None => timed.timings.push(CellTiming { cell, null_twin, blocks }),
+                None => {
+                    let cores = (busy.1 > 0.0 && busy.0 > 0.0).then(|| busy.0 / busy.1);
+                    timed.timings.push(CellTiming { cell, null_twin, batch, blocks, cores });
+                }
                 Some(failure) => timed.failures.push((cell, failure)),
             }
         }
+        timed.failures.dedup_by(|a, b| a.0 == b.0);
         if timed.failures.is_empty() {
             self.journal.append(Record::Latency { key, timings: timed.timings.clone() })?;
         }
@@ -113,7 +136,7 @@ impl Bench<'_> {
 
     /// Units of work of the whole timing.
     pub fn timing_units(&self, cells: usize) -> usize {
-        (self.spec.latency.rounds as f64 * (cells + 1) as f64 * self.spec.latency.block_milliseconds) as usize
+        (self.spec.latency.rounds as f64 * 2.0 * cells as f64 * self.spec.latency.block_milliseconds) as usize
     }
 
     /// Does something with a runner that has not failed yet; a failure is the runner's.
@@ -131,21 +154,19 @@ impl Bench<'_> {
     fn load_runner(
         &mut self,
         model: &InitialModel,
-        runner: &mut Runner,
-        twin: &mut Twin,
-    ) -> Result<(), Trouble> {
+        runner: &Runner,
+        twins: &mut Twins,
+    ) -> Result<u64, Trouble> {
         let folder = self.out.join("artefacts").join(runner.cell.folder());
-        let loaded = self.ask_runner(runner, twin, load(model, &runner.cell, &folder))?;
-        runner.handle = loaded.handle;
-        Ok(())
+        Ok(self.ask_runner(runner, twins, load(model, &runner.cell, &folder))?.handle)
     }
 
     /// Runs blocks until their medians are flat, and fits the length of a block.
-    fn warm_up(&mut self, runner: &mut Runner, twin: &mut Twin) -> Result<(), Trouble> {
+    fn warm_up(&mut self, runner: &mut Runner, twins: &mut Twins) -> Result<(), Trouble> {
         let mut medians: Vec<f64> = Vec::new();
         let wanted = self.spec.latency.block_milliseconds * 1e6;
         for _ in 0..WARM_UP_MOST {
-            let block = self.block(runner, twin, runner.inferences)?;
+            let block = self.block(runner, twins)?;
             let middle = median(&block.iter().map(|&time| time as f64).collect::<Vec<_>>()).max(1.0);
             medians.push(middle);
             runner.inferences = ((wanted / middle) as usize).clamp(*BLOCK.start(), *BLOCK.end());
@@ -159,14 +180,34 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn block(&mut self, runner: &Runner, twin: &mut Twin, count: usize) -> Result<Vec<u64>, Trouble> {
+    /// Times a block, and what the process did meanwhile.
+    fn timed_block(&mut self, runner: &mut Runner, twins: &mut Twins) -> Result<(), Trouble> {
+        let process = match (runner.null_twin, twins.get(&runner.cell.framework)) {
+            (true, Some(Ok(twin))) => Some(twin.worker.id()),
+            (true, _) => None,
+            (false, _) => Some(self.crew.member(&runner.cell, self.watcher)?.worker.id()),
+        };
+        let used = || process.and_then(memory::processor_seconds);
+        let (before, start) = (used(), Instant::now());
+        let block = self.block(runner, twins)?;
+        if let (Some(before), Some(after)) = (before, used()) {
+            runner.busy.0 += after - before;
+            runner.busy.1 += start.elapsed().as_secs_f64();
+        }
+        runner.blocks.push(block);
+        Ok(())
+    }
+
+    fn block(&mut self, runner: &Runner, twins: &mut Twins) -> Result<Vec<u64>, Trouble> {
         let command = Time {
             handle: runner.handle,
             data: self.material.latency.clone(),
-            samples: self.spec.latency.samples,
-            count,
+            samples: self.spec.latency.samples.min(self.material.facts.test),
+            batch: runner.batch,
+            warm_up: if runner.batch == 1 { UNTIMED } else { 1 },
+            count: runner.inferences,
         };
-        let timed = self.ask_runner(runner, twin, command)?;
+        let timed = self.ask_runner(runner, twins, command)?;
         if timed.nanoseconds.is_empty() {
             return Err(Trouble::at("time", format!("{} timed no inference", runner.cell)));
         }
@@ -176,104 +217,154 @@ impl Bench<'_> {
     fn ask_runner<C: Command>(
         &mut self,
         runner: &Runner,
-        twin: &mut Twin,
+        twins: &mut Twins,
         command: C,
     ) -> Result<C::Response, Trouble> {
-        match (runner.null_twin, twin) {
-            (false, _) => self.crew.call(runner.cell.framework, command, self.watcher),
-            (true, Ok(twin)) => ask(twin, command, self.watcher),
-            (true, Err(error)) => Err(Trouble::Cell(error.clone())),
+        match (runner.null_twin, twins.get_mut(&runner.cell.framework)) {
+            (false, _) => self.crew.call(&runner.cell, command, self.watcher),
+            (true, Some(Ok(twin))) => ask(&mut twin.worker, command, self.watcher),
+            (true, Some(Err(error))) => Err(Trouble::Cell(error.clone())),
+            (true, None) => Err(Trouble::at("start", "the second process of the null test is not there")),
         }
     }
 }
 
-/// The second process of the null test, or why it is not there.
-type Twin = Result<Worker, CellError>;
-
-fn runner(cell: &Cell, null_twin: bool) -> Runner {
-    Runner {
-        cell: cell.clone(),
-        null_twin,
-        handle: 0,
-        inferences: WARM_UP,
-        blocks: Vec::new(),
-        failure: None,
+impl Runner {
+    fn new(cell: &Cell, null_twin: bool, batch: usize) -> Runner {
+        Runner {
+            cell: cell.clone(),
+            null_twin,
+            batch,
+            handle: 0,
+            inferences: FIRST_BLOCK,
+            blocks: Vec::new(),
+            busy: (0.0, 0.0),
+            failure: None,
+        }
     }
 }
 
-/// The cell that is run in two processes: Calipers' quantized one, else the first one.
-fn null_cell(cells: &[&CellReport]) -> Option<Cell> {
-    let ours = |report: &&&CellReport| {
-        report.cell.framework == Framework::Calipers && report.cell.variant == Variant::PtqStatic
-    };
-    cells.iter().find(ours).or_else(|| cells.first()).map(|report| report.cell.clone())
+/// The cell of each framework that is run in two processes: its first quantized one, else its first one.
+fn null_cells(cells: &[&CellReport]) -> Vec<Cell> {
+    let mut chosen: Vec<Cell> = Vec::new();
+    for framework in Framework::ALL {
+        let of =
+            || cells.iter().filter(|report| report.cell.framework == framework && !report.cell.is_on_gpu());
+        let quantized = of().find(|report| report.cell.variant == Variant::PtqStatic);
+        chosen.extend(quantized.or_else(|| of().next()).map(|report| report.cell.clone()));
+    }
+    chosen
 }
 
-/// Puts the latencies into the cells and says how far they can be trusted.
+/// Medians of the blocks of a timing, in milliseconds.
+fn medians(timing: &CellTiming) -> Vec<f64> {
+    let middle = |block: &Vec<u64>| median(&block.iter().map(|&time| time as f64 / 1e6).collect::<Vec<_>>());
+    timing.blocks.iter().map(middle).collect()
+}
+
+/// All times of a timing in milliseconds, in rising order.
+fn sorted(timing: &CellTiming) -> Vec<f64> {
+    let mut times: Vec<f64> = timing.blocks.iter().flatten().map(|&time| time as f64 / 1e6).collect();
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+/// Puts latency and throughput into the cells and says how far they can be trusted.
 pub fn digest(timings: &[CellTiming], cells: &mut [CellReport], seed: u64) -> Option<Timing> {
     let rounds = timings.iter().map(|timing| timing.blocks.len()).min()?;
-    let medians = |timing: &CellTiming| -> Vec<f64> {
-        let middle = |block: &Vec<u64>| median(&block.iter().map(|&time| time as f64).collect::<Vec<_>>());
-        timing.blocks.iter().map(middle).collect()
+    let batch = timings.iter().map(|timing| timing.batch).max()?;
+    let of = |cell: &Cell, batch: usize| {
+        timings.iter().find(|timing| !timing.null_twin && timing.cell == *cell && timing.batch == batch)
     };
-    let of = |cell: &Cell| timings.iter().find(|timing| !timing.null_twin && timing.cell == *cell);
-    let first = timings.iter().find(|timing| !timing.null_twin)?;
+    let first = timings.iter().find(|timing| !timing.null_twin && timing.batch == 1)?;
     for timing in timings.iter().filter(|timing| !timing.null_twin) {
         let Some(report) = cells.iter_mut().find(|report| report.cell == timing.cell) else { continue };
-        let mut times: Vec<f64> = timing.blocks.iter().flatten().map(|&time| time as f64 / 1e6).collect();
-        times.sort_by(f64::total_cmp);
-        let framework = timing.cell.framework;
-        let float_cell =
-            Cell { path: framework.float_path().to_owned(), variant: Variant::Float, ..timing.cell.clone() };
+        let times = sorted(timing);
         let ratio_to = |other: &CellTiming| {
             (other.cell != timing.cell)
                 .then(|| paired_ratio(&medians(timing), &medians(other), seed))
                 .flatten()
         };
-        report.metrics.latency = Some(LatencyMetrics {
-            p50: quantile(&times, 0.5),
-            p90: quantile(&times, 0.9),
-            p99: quantile(&times, 0.99),
-            inferences: times.len(),
-            to_float: of(&float_cell).and_then(&ratio_to),
-            to_first: ratio_to(first),
-        });
+        let float_cells = timing.cell.float_cells();
+        let float = float_cells.iter().find_map(|cell| of(cell, timing.batch));
+        let to_float = float.and_then(ratio_to);
+        let p50 = quantile(&times, 0.5);
+        if timing.batch == 1 {
+            let mut blocks = medians(timing);
+            blocks.sort_by(f64::total_cmp);
+            report.metrics.latency = Some(LatencyMetrics {
+                p50,
+                p90: quantile(&times, 0.9),
+                p99: quantile(&times, 0.99),
+                of_blocks: [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| quantile(&blocks, share)),
+                inferences: times.len(),
+                cores: timing.cores,
+                to_float,
+                to_first: ratio_to(first),
+            });
+        } else {
+            report.metrics.throughput = Some(ThroughputMetrics {
+                batch: timing.batch,
+                samples_per_second: timing.batch as f64 / (p50 / 1e3),
+                p50,
+                inferences: times.len(),
+                to_float,
+            });
+        }
     }
-    let twin = timings.iter().find(|timing| timing.null_twin)?;
-    let original = of(&twin.cell)?;
-    let null_ratio = paired_ratio(&medians(twin), &medians(original), seed)?;
-    let trustworthy = null_ratio.contains(1.0) && null_ratio.relative_width() <= NULL_WIDTH;
-    let mut by_speed: Vec<&CellTiming> = timings.iter().filter(|timing| !timing.null_twin).collect();
-    by_speed.sort_by(|a, b| median(&medians(a)).total_cmp(&median(&medians(b))));
-    let fastest = match by_speed.as_slice() {
-        [best, next, ..] if trustworthy => paired_ratio(&medians(best), &medians(next), seed)
-            .filter(|ratio| ratio.high < 1.0)
-            .map(|_| best.cell.clone()),
-        _ => None,
+    let null_test = |twin: &CellTiming| {
+        let ratio = paired_ratio(&medians(twin), &medians(of(&twin.cell, twin.batch)?), seed)?;
+        let passed = ratio.contains(1.0) && ratio.relative_width() <= NULL_WIDTH;
+        Some(NullTest { cell: twin.cell.clone(), ratio, passed })
     };
-    Some(Timing { rounds, null_cell: twin.cell.clone(), null_ratio, trustworthy, fastest })
+    let null_tests: Vec<NullTest> =
+        timings.iter().filter(|timing| timing.null_twin).filter_map(null_test).collect();
+    let trustworthy = !null_tests.is_empty() && null_tests.iter().all(|test| test.passed);
+    let fastest = |batch: usize| {
+        let mut by_speed: Vec<&CellTiming> =
+            timings.iter().filter(|timing| !timing.null_twin && timing.batch == batch).collect();
+        by_speed.sort_by(|a, b| median(&medians(a)).total_cmp(&median(&medians(b))));
+        match by_speed.as_slice() {
+            [best, next, ..] if trustworthy => paired_ratio(&medians(best), &medians(next), seed)
+                .filter(|ratio| ratio.high < 1.0)
+                .map(|_| best.cell.clone()),
+            _ => None,
+        }
+    };
+    let fastest_batch = (batch > 1).then(|| fastest(batch)).flatten();
+    Some(Timing { rounds, batch, null_tests, trustworthy, fastest: fastest(1), fastest_batch })
 }
 
-/// The cells of a seed that can be timed.
-pub fn timeable(cells: &[CellReport], seed: u64) -> Vec<&CellReport> {
-    cells.iter().filter(|report| report.status == Status::Ok && report.cell.seed == seed).collect()
+/// The cells of a seed that are timed: those that could be made. Where a framework quantizes two sets of weights, its
+/// cells run the same operators on both, and those of its own are timed.
+pub fn timeable<'a>(spec: &Spec, cells: &'a [CellReport], seed: u64) -> Vec<&'a CellReport> {
+    let is_second =
+        |cell: &Cell| cell.weights == Origin::Shared && cell.framework.trains() && spec.lender().is_some();
+    let is_wanted = |report: &&CellReport| {
+        report.status == Status::Ok && report.cell.seed == seed && !is_second(&report.cell)
+    };
+    cells.iter().filter(is_wanted).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::digest;
-    use crate::cell::{Cell, Framework, Variant};
+    use crate::cell::{Cell, Framework, Origin, Tuning, Variant};
     use crate::record::CellTiming;
     use crate::report::{CellReport, Metrics, Status};
 
     fn timing(variant: Variant, null_twin: bool, time: impl Fn(u64) -> u64) -> CellTiming {
-        let cell = Cell { framework: Framework::Calipers, path: "native".into(), variant, seed: 1 };
         let blocks = (0..20).map(|round| vec![time(round); 5]).collect();
-        CellTiming { cell, null_twin, blocks }
+        CellTiming { cell: cell(variant), null_twin, batch: 1, blocks, cores: None }
+    }
+
+    fn cell(variant: Variant) -> Cell {
+        let (path, tuning, weights) = ("native".to_owned(), Tuning::Default, Origin::Shared);
+        Cell { framework: Framework::Calipers, path, tuning, variant, weights, seed: 1 }
     }
 
     fn report(variant: Variant) -> CellReport {
-        let cell = Cell { framework: Framework::Calipers, path: "native".into(), variant, seed: 1 };
+        let cell = cell(variant);
         CellReport { cell, status: Status::Ok, metrics: Metrics::default(), artefact: None, error: None }
     }
 
@@ -289,10 +380,10 @@ mod tests {
         let verdict = digest(&timings, &mut cells, 1).unwrap();
         assert!(verdict.trustworthy);
         assert_eq!(verdict.fastest.unwrap().variant, Variant::PtqStatic);
-        let latency = cells[1].metrics.latency.unwrap();
+        let latency = cells[1].metrics.latency.clone().unwrap();
         assert!((latency.to_float.unwrap().value - 0.25).abs() < 1e-9);
         assert_eq!(latency.inferences, 100);
-        assert_eq!(cells[0].metrics.latency.unwrap().to_float, None);
+        assert_eq!(cells[0].metrics.latency.as_ref().unwrap().to_float, None);
     }
 
     #[test]

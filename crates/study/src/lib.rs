@@ -5,10 +5,15 @@
 //! from the records. [`serve_native`] is Calipers' own engine behind that same protocol.
 #![forbid(unsafe_code)]
 
+// The tests of the page and those in here build one and the same report.
+#[cfg(test)]
+extern crate self as calipers_study;
+
 mod cell;
 mod spec;
 mod machine;
 mod statistics;
+mod memory;
 mod error;
 mod event;
 mod record;
@@ -19,12 +24,17 @@ mod training;
 mod gates;
 mod overhead;
 mod measure;
+mod stored;
+mod weights_report;
+mod ledger;
+mod content;
+mod looks;
 mod latency;
 mod run;
 mod native;
 pub mod report;
 
-pub use cell::{Cell, Framework, VARIANTS, Variant, variant_name};
+pub use cell::{Cell, Framework, Origin, Tuning, VARIANTS, Variant, tuning_name, variant_name};
 pub use error::StudyError;
 pub use event::{Event, Watcher};
 pub use machine::Machine;

@@ -1,20 +1,25 @@
 //! One cell: make its artefact, run the test split through it, and say what came out.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use calipers_workers::protocol::{
-    Evaluate, Finished, Load, Quantize, Quantized, SaveFloat, Saved, TrainFinish, TrainMode, Unload,
+    Class, Evaluate, ExecutedOperator, Finished, Load, Loaded, Quantize, Quantized, SaveFloat, Saved,
+    StoredTensors, TrainFinish, TrainMode, Unload,
 };
 
-use crate::cell::{Cell, Framework, Variant, variant_name};
-use crate::crew::Trouble;
+use crate::cell::{Cell, Framework, Variant};
+use crate::crew::{Place, Trouble, outcome};
 use crate::event::Event;
 use crate::material::{InitialModel, file_hash, make_folder};
+use crate::memory;
 use crate::record::{Record, key};
-use crate::report::{Accuracy, Artefact, CalibrationMetrics, CellError, CellReport, Metrics, Status};
-use crate::run::Bench;
-use crate::statistics::wilson;
+use crate::report::{
+    Accuracy, AgainstFloat, Artefact, CalibrationMetrics, CellError, CellReport, IntegerShares, Metrics,
+    Status, class_name, kind_name,
+};
+use crate::run::{Bench, Sources};
+use crate::statistics::{mcnemar, paired_difference, wilson};
 use crate::training::{Job, Trained, metrics};
 use crate::weights::read_logits;
 
@@ -31,7 +36,7 @@ pub struct Weights {
 const LOGITS: &str = "logits.safetensors";
 
 impl Bench<'_> {
-    /// Runs a cell, or finds that it is done.
+    /// Runs a cell, or finds that it is done. `ours` is the file that Calipers made of the same variant.
     ///
     /// # Errors
     /// Only what ends the study; everything else is the cell's outcome.
@@ -40,35 +45,48 @@ impl Bench<'_> {
         model: &InitialModel,
         cell: &Cell,
         weights: &Weights,
+        ours: Option<&Path>,
     ) -> Result<CellReport, Trouble> {
-        if cell.framework == Framework::Calipers && cell.variant == Variant::Qat {
-            let report = without_numbers(
-                cell,
-                Status::Skipped,
-                CellError {
-                    stage: None,
-                    message: String::from(
-                        "Calipers does not train yet, so it has no quantization-aware training of its own",
-                    ),
-                    details: None,
-                },
-            );
-            self.watcher.event(Event::Cell(&report));
-            return Ok(report);
-        }
-        let report = match self.try_measure(model, cell, weights) {
-            Ok(report) => report,
-            Err(Trouble::Cell(error)) => {
-                let report = without_numbers(cell, Status::Failed, error);
-                let key = key(&["failed", &cell.to_string()]);
-                let cell = Box::new(report.clone());
-                self.journal.append(Record::Cell { key, cell, epochs: Vec::new(), hashes: None })?;
-                report
+        let report = match self.excuse(cell)? {
+            Some(reason) => {
+                let error = CellError { stage: None, message: reason, details: None };
+                without_numbers(cell, Status::Skipped, error)
             }
-            Err(trouble) => return Err(trouble),
+            None => match outcome(self.try_measure(model, cell, weights, ours))? {
+                Ok(report) => report,
+                Err(error) => {
+                    let report = without_numbers(cell, Status::Failed, error);
+                    let key = key(&["failed", &cell.to_string()]);
+                    let cell = Box::new(report.clone());
+                    self.journal.append(Record::Cell { key, cell, operators: Vec::new(), hashes: None })?;
+                    report
+                }
+            },
         };
         self.watcher.event(Event::Cell(&report));
         Ok(report)
+    }
+
+    /// Why a cell is not tried here.
+    fn excuse(&mut self, cell: &Cell) -> Result<Option<String>, Trouble> {
+        if cell.framework == Framework::Calipers && cell.variant == Variant::Qat {
+            let reason = "Calipers does not train yet, so it has no quantization-aware training of its own";
+            return Ok(Some(reason.to_owned()));
+        }
+        if !cell.is_on_gpu() {
+            return Ok(None);
+        }
+        let member = outcome(
+            self.crew.member(Place::from(cell), self.watcher).map(|member| member.greeting.devices.clone()),
+        )?;
+        Ok(match member {
+            Ok(devices) if devices.is_empty() => {
+                self.crew.retire(Place::from(cell));
+                Some(format!("{} sees no GPU on this machine", cell.framework.title()))
+            }
+            // What is wrong with the worker is told by the attempt.
+            Ok(_) | Err(_) => None,
+        })
     }
 
     fn try_measure(
@@ -76,100 +94,59 @@ impl Bench<'_> {
         model: &InitialModel,
         cell: &Cell,
         weights: &Weights,
+        ours: Option<&Path>,
     ) -> Result<CellReport, Trouble> {
         let start = match (cell.variant, &weights.finetuned) {
             (Variant::FloatFinetuned, Some(finetuned)) => finetuned,
             _ => &weights.float,
         };
         let start = start.clone().map_err(Trouble::Cell)?;
-        let spec = self.spec.clone();
-        let settings = match cell.variant {
-            Variant::Float | Variant::FloatFinetuned => String::new(),
-            Variant::PtqStatic => format!("{:?}", spec.calibration),
-            Variant::Qat => format!("{:?} {:?}", spec.qat, spec.train),
+        let ours = match (cell.runs_our_file(), ours) {
+            (false, _) => None,
+            (true, Some(file)) => Some(file),
+            (true, None) => {
+                return Err(Trouble::at(
+                    "load",
+                    "Calipers made no file for it to run: see the cell `calipers native`",
+                ));
+            }
         };
-        let base = self.base_key(cell.framework, model)?;
-        let key = key(&["cell", &base, &cell.to_string(), &start.hash, &settings]);
+        let settings = match cell.variant {
+            Variant::Float | Variant::FloatFinetuned | Variant::PtqDynamic | Variant::WeightOnly => {
+                String::new()
+            }
+            Variant::PtqStatic => format!("{:?}", self.spec.calibration),
+            Variant::Qat => format!("{:?} {:?}", self.extra_epochs(), self.spec.train),
+        };
+        let base = self.base_key(cell.framework, model, Sources::Whole)?;
+        let ours_hash = ours.and_then(file_hash).unwrap_or_default();
+        let key = key(&["cell", &base, &cell.to_string(), &start.hash, &settings, &ours_hash]);
         let relative = format!("artefacts/{}", cell.folder());
         let folder = self.out.join(&relative);
-        let test = self.material.facts.test;
-        if let Some(Record::Cell { cell: found, hashes: Some(hashes), .. }) = self.journal.find(&key)
+        if let Some(Record::Cell { cell: found, hashes: Some(hashes), operators, .. }) =
+            self.journal.find(&key)
             && let Some(artefact) = &found.artefact
             && self.hashes(&artefact.file, &folder).as_ref() == Some(hashes)
         {
-            let report = (**found).clone();
-            let training = report.metrics.training.as_ref().filter(|_| cell.variant == Variant::Qat);
-            self.done(
-                test / 2 + training.map_or(0, |training| 2 * training.epochs * self.material.facts.train),
-            );
+            let (mut report, operators) = ((**found).clone(), operators.clone());
+            self.done(self.units_of_cell(cell));
+            self.add_content(model, &start, &operators, None, &mut report)?;
             return Ok(report);
         }
-        let title = format!("{} {} {}", cell.framework.title(), cell.path, variant_name(cell.variant));
+        let title = format!("{} {}", cell.framework.title(), cell.name());
         self.watcher.event(Event::Step { title: &title });
         // What is there belongs to other inputs, or was cut off half-way.
         let _ = std::fs::remove_dir_all(&folder);
         make_folder(&folder)?;
 
-        let mut found = Metrics::default();
-        let mut qat_epochs = Vec::new();
-        let (file, bytes) = match cell.variant {
-            Variant::Float | Variant::FloatFinetuned => {
-                if cell.framework != Framework::Calipers {
-                    found.training = Some(metrics(&start.epochs, None));
-                }
-                let command = SaveFloat {
-                    model: model.path.clone(),
-                    weights: start.weights.clone(),
-                    artefact: folder.clone(),
-                };
-                let Saved { file, file_bytes } = self.crew.call(cell.framework, command, self.watcher)?;
-                (file, file_bytes)
-            }
-            Variant::PtqStatic => {
-                let data = self.material.calibration(cell.seed)?;
-                let command = Quantize {
-                    path: cell.path.clone(),
-                    model: model.path.clone(),
-                    weights: start.weights.clone(),
-                    data,
-                    batch: spec.calibration.batch,
-                    artefact: folder.clone(),
-                };
-                let quantized: Quantized = self.crew.call(cell.framework, command, self.watcher)?;
-                found.calibration = Some(CalibrationMetrics {
-                    samples: quantized.samples,
-                    prepare_seconds: quantized.prepare_seconds,
-                    calibrate_seconds: quantized.calibrate_seconds,
-                    convert_seconds: quantized.convert_seconds,
-                });
-                (quantized.file, quantized.file_bytes)
-            }
-            Variant::Qat => {
-                let rate = spec.qat.learning_rate;
-                let job = Job {
-                    framework: cell.framework,
-                    path: &cell.path,
-                    mode: TrainMode::Qat,
-                    seed: cell.seed,
-                    start: Some(&start.weights),
-                    epochs: spec.train.epochs..spec.train.epochs + spec.qat.epochs,
-                    rate: &|_| rate,
-                };
-                let (trainer, epochs) = self.train(model, &job)?;
-                let command = TrainFinish { trainer, artefact: folder.clone() };
-                let finished: Finished = self.crew.call(cell.framework, command, self.watcher)?;
-                found.training = Some(metrics(&epochs, None));
-                qat_epochs = epochs;
-                found.convert_seconds = Some(finished.convert_seconds);
-                (finished.file, finished.file_bytes)
-            }
+        let (file, mut found) = match ours {
+            Some(ours) => self.copy(ours, &folder)?,
+            None => self.make(model, cell, &start, &folder)?,
         };
-        found.file_bytes = Some(bytes);
-        self.evaluate(model, cell, &folder, &mut found)?;
-
         let file = folder.join(file);
+        let (operators, content) = self.evaluate(model, cell, &folder, &file, &mut found)?;
         let file = file.strip_prefix(&self.out).unwrap_or(&file);
-        let report = CellReport {
+        let mut report = CellReport {
             cell: cell.clone(),
             status: Status::Ok,
             metrics: found,
@@ -177,9 +154,107 @@ impl Bench<'_> {
             error: None,
         };
         let hashes = report.artefact.as_ref().and_then(|artefact| self.hashes(&artefact.file, &folder));
-        let cell = Box::new(report.clone());
-        self.journal.append(Record::Cell { key, cell, epochs: qat_epochs, hashes })?;
+        let boxed = Box::new(report.clone());
+        self.journal.append(Record::Cell { key, cell: boxed, operators: operators.clone(), hashes })?;
+        self.done(self.units_of_cell(cell));
+        self.add_content(model, &start, &operators, content, &mut report)?;
         Ok(report)
+    }
+
+    /// Makes the artefact of a cell, in a process of its own where memory is measured.
+    fn make(
+        &mut self,
+        model: &InitialModel,
+        cell: &Cell,
+        start: &Trained,
+        folder: &Path,
+    ) -> Result<(PathBuf, Metrics), Trouble> {
+        let mut found = Metrics::default();
+        let place = Place::from(cell);
+        let (file, bytes) = match cell.variant {
+            Variant::Float | Variant::FloatFinetuned => {
+                if !start.epochs.is_empty() && cell.weights == crate::cell::Origin::Own {
+                    found.training = Some(metrics(&start.epochs, None));
+                }
+                let command = SaveFloat {
+                    path: cell.path.clone(),
+                    tuning: cell.tuning,
+                    model: model.path.clone(),
+                    weights: start.weights.clone(),
+                    artefact: folder.to_owned(),
+                };
+                let Saved { file, file_bytes, recipe } = self.crew.call(place, command, self.watcher)?;
+                found.recipe = recipe;
+                (file, file_bytes)
+            }
+            Variant::PtqStatic | Variant::PtqDynamic | Variant::WeightOnly => {
+                let command = Quantize {
+                    path: cell.path.clone(),
+                    tuning: cell.tuning,
+                    variant: cell.variant,
+                    model: model.path.clone(),
+                    weights: start.weights.clone(),
+                    data: self.material.calibration(cell.seed)?,
+                    batch: self.spec.calibration.batch,
+                    artefact: folder.to_owned(),
+                };
+                self.crew.retire(place);
+                let member = self.crew.member(place, self.watcher)?;
+                let (process, idle) = (member.worker.id(), member.idle);
+                memory::forget_peak(process);
+                let quantized: Quantized = self.crew.call(place, command, self.watcher)?;
+                found.calibration = Some(CalibrationMetrics {
+                    samples: quantized.samples,
+                    prepare_seconds: quantized.prepare_seconds,
+                    calibrate_seconds: quantized.calibrate_seconds,
+                    convert_seconds: quantized.convert_seconds,
+                    memory: memory::peak(process, idle),
+                });
+                found.recipe = quantized.recipe;
+                (quantized.file, quantized.file_bytes)
+            }
+            Variant::Qat => {
+                let job = Job {
+                    framework: cell.framework,
+                    path: &cell.path,
+                    tuning: cell.tuning,
+                    mode: TrainMode::Qat,
+                    seed: cell.seed,
+                    start: Some(start),
+                    epochs: self.extra_epochs(),
+                };
+                let (trainer, epochs) = self.train(model, &job)?;
+                let command = TrainFinish { trainer, artefact: folder.to_owned() };
+                let finished: Finished = self.crew.call(place, command, self.watcher)?;
+                found.training = Some(metrics(&epochs, None));
+                found.convert_seconds = Some(finished.convert_seconds);
+                found.recipe = finished.recipe;
+                (finished.file, finished.file_bytes)
+            }
+        };
+        found.file_bytes = Some(bytes);
+        Ok((file, found))
+    }
+
+    /// Takes the file that Calipers made as the artefact.
+    fn copy(&self, ours: &Path, folder: &Path) -> Result<(PathBuf, Metrics), Trouble> {
+        let target = folder.join("model.onnx");
+        std::fs::copy(ours, &target)
+            .map_err(|error| Trouble::at("load", format!("{}: {error}", ours.display())))?;
+        let from = ours.strip_prefix(&self.out).unwrap_or(ours).display();
+        let recipe = format!("# The file that Calipers made, as it is:\ncp {from} model.onnx\n");
+        let file_bytes = std::fs::metadata(&target).map(|metadata| metadata.len()).ok();
+        Ok((target, Metrics { recipe, file_bytes, ..Metrics::default() }))
+    }
+
+    /// Units of work of making and evaluating a cell.
+    pub fn units_of_cell(&self, cell: &Cell) -> usize {
+        let evaluation = self.material.facts.test / 2;
+        match cell.variant {
+            Variant::Qat if cell.framework == Framework::Calipers => 0,
+            Variant::Qat => evaluation + self.extra_epochs().len() * self.units_of_epoch(TrainMode::Qat),
+            _ => evaluation,
+        }
     }
 
     /// Hashes of a cell's deployed file and logits; `None` where one is not there.
@@ -187,61 +262,97 @@ impl Bench<'_> {
         Some([file_hash(&self.out.join(file))?, file_hash(&folder.join(LOGITS))?])
     }
 
-    /// Compares the decisions of a seed's cells with those of the float cell of their framework.
-    ///
-    /// # Errors
-    /// [`Trouble::Cell`] for logits that cannot be read again.
-    pub fn agree(&self, cells: &mut [CellReport]) -> Result<(), Trouble> {
-        let samples = self.material.facts.test;
-        let logits = |cell: &Cell| self.out.join("artefacts").join(cell.folder()).join(LOGITS);
-        let mut of_float: BTreeMap<Framework, Vec<usize>> = BTreeMap::new();
-        let ok: Vec<&mut CellReport> =
-            cells.iter_mut().filter(|report| report.status == Status::Ok).collect();
-        for report in &ok {
-            if report.cell.variant == Variant::Float {
-                of_float.insert(report.cell.framework, decisions(&logits(&report.cell), samples)?);
-            }
+    /// Adds what is in the artefact, once for each cell of the first seed. Content that cannot be read is a note.
+    fn add_content(
+        &mut self,
+        model: &InitialModel,
+        start: &Trained,
+        operators: &[ExecutedOperator],
+        answer: Option<StoredTensors>,
+        report: &mut CellReport,
+    ) -> Result<(), Trouble> {
+        if !self.wants_content(&report.cell) {
+            return Ok(());
         }
-        for report in ok {
-            let Some(float) = of_float.get(&report.cell.framework) else { continue };
-            if report.cell.variant != Variant::Float {
-                let ours = decisions(&logits(&report.cell), samples)?;
-                let same = ours.iter().zip(float).filter(|(a, b)| a == b).count();
-                report.metrics.agreement_with_float = Some(same as f64 / samples as f64);
+        match outcome(self.content(model, start, operators, answer, report))? {
+            Ok(()) => {}
+            Err(error) => {
+                let text = format!("{}: its content could not be read: {}", report.cell, error.message);
+                self.watcher.event(Event::Note { text: &text });
             }
         }
         Ok(())
     }
 
-    /// Runs the test split through an artefact.
+    /// Compares the decisions of a seed's cells with those of their float cell.
+    ///
+    /// # Errors
+    /// [`Trouble::Cell`] for logits that cannot be read again.
+    pub fn against_float(&self, cells: &mut [CellReport]) -> Result<(), Trouble> {
+        let samples = self.material.facts.test;
+        let mut decided: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for report in cells.iter().filter(|report| report.status == Status::Ok) {
+            let path = self.out.join("artefacts").join(report.cell.folder()).join(LOGITS);
+            decided.insert(report.cell.folder(), decisions(&path, samples)?);
+        }
+        for report in cells.iter_mut().filter(|report| report.status == Status::Ok) {
+            let float = report.cell.float_cells();
+            let Some(float) = float.iter().find_map(|cell| Some((cell, decided.get(&cell.folder())?))) else {
+                continue;
+            };
+            if *float.0 != report.cell {
+                let ours = &decided[&report.cell.folder()];
+                report.metrics.against_float =
+                    Some(compare(ours, float.1, self.material.test_labels(), report.cell.seed));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the test split through an artefact; what executes in one inference, and what the worker says of its content
+    /// where that is wanted.
     fn evaluate(
         &mut self,
         model: &InitialModel,
         cell: &Cell,
         folder: &Path,
+        file: &Path,
         found: &mut Metrics,
-    ) -> Result<(), Trouble> {
-        let loaded = self.crew.call(cell.framework, load(model, cell, folder), self.watcher)?;
+    ) -> Result<(Vec<ExecutedOperator>, Option<StoredTensors>), Trouble> {
+        let place = Place::from(cell);
+        let Loaded { handle, operators } = self.crew.call(place, load(model, cell, folder), self.watcher)?;
         let output = folder.join(LOGITS);
         let command = Evaluate {
-            handle: loaded.handle,
+            handle,
             data: self.material.test.clone(),
             batch: self.spec.calibration.batch,
             output: output.clone(),
         };
-        self.crew.call(cell.framework, command, self.watcher)?;
-        self.crew.call(cell.framework, Unload { handle: loaded.handle }, self.watcher)?;
-        self.done(self.material.facts.test / 2);
+        self.crew.call(place, command, self.watcher)?;
+        let content = if self.wants_content(cell) {
+            outcome(self.ask_for_content(cell, file, handle))?.ok().flatten()
+        } else {
+            None
+        };
+        self.crew.call(place, Unload { handle }, self.watcher)?;
 
         let decisions = decisions(&output, self.material.facts.test)?;
-        let labels = self.material.test_labels();
-        let correct =
-            decisions.iter().zip(labels).filter(|(decision, label)| **decision == **label as usize).count();
-        found.accuracy =
-            Some(Accuracy { correct, total: labels.len(), share: wilson(correct, labels.len()) });
-        found.quantized_operators = loaded.quantized;
-        found.float_operators = loaded.float;
-        Ok(())
+        if let Some(labels) = self.material.test_labels() {
+            let right = |(decision, label): &(&usize, &u32)| **decision == **label as usize;
+            let correct = decisions.iter().zip(labels).filter(right).count();
+            found.accuracy =
+                Some(Accuracy { correct, total: labels.len(), share: wilson(correct, labels.len()) });
+        }
+        found.integer = shares(&operators);
+        found.weight_bytes =
+            Some(operators.iter().map(|op| op.weights * u64::from(op.weight_bits) / 8).sum());
+        for operator in &operators {
+            if !matches!(operator.class, Class::Convert | Class::Move) {
+                let classes = found.operators.entry(kind_name(operator.kind).to_owned()).or_default();
+                *classes.entry(class_name(operator.class).to_owned()).or_default() += 1;
+            }
+        }
+        Ok((operators, content))
     }
 }
 
@@ -249,10 +360,58 @@ impl Bench<'_> {
 pub fn load(model: &InitialModel, cell: &Cell, folder: &Path) -> Load {
     Load {
         path: cell.path.clone(),
+        tuning: cell.tuning,
         variant: cell.variant,
         model: model.path.clone(),
         artefact: folder.to_owned(),
     }
+}
+
+/// How much computes in integers; `None` where nothing multiplies.
+fn shares(operators: &[ExecutedOperator]) -> Option<IntegerShares> {
+    let of = |number: fn(&ExecutedOperator) -> u64, wanted: &dyn Fn(&ExecutedOperator) -> bool| -> u64 {
+        operators.iter().filter(|operator| wanted(operator)).map(number).sum()
+    };
+    let on_integers = |operator: &ExecutedOperator| matches!(operator.class, Class::Integer | Class::Dynamic);
+    let is_small = |operator: &ExecutedOperator| (1..=8).contains(&operator.weight_bits);
+    let all = |_: &ExecutedOperator| true;
+    let (all_weights, all_macs) = (of(|op| op.weights, &all), of(|op| op.macs, &all));
+    let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    (all_macs > 0).then(|| IntegerShares {
+        stored_weights: share(of(|op| op.weights, &is_small), all_weights),
+        weights: share(of(|op| op.weights, &|op| on_integers(op) && is_small(op)), all_weights),
+        macs: share(of(|op| op.macs, &on_integers), all_macs),
+        all_weights,
+        all_macs,
+    })
+}
+
+/// Decisions against those of a float model on the same samples.
+fn compare(ours: &[usize], float: &[usize], labels: Option<&[u32]>, seed: u64) -> AgainstFloat {
+    let samples = ours.len();
+    let same = ours.iter().zip(float).filter(|(a, b)| a == b).count();
+    let mut against = AgainstFloat {
+        agreement: same as f64 / samples.max(1) as f64,
+        gained: None,
+        lost: None,
+        difference: None,
+        mcnemar: None,
+    };
+    if let Some(labels) = labels {
+        let right: Vec<(bool, bool)> = ours
+            .iter()
+            .zip(float)
+            .zip(labels)
+            .map(|((ours, float), &label)| (*ours == label as usize, *float == label as usize))
+            .collect();
+        let gained = right.iter().filter(|(ours, float)| *ours && !*float).count();
+        let lost = right.iter().filter(|(ours, float)| !*ours && *float).count();
+        against.gained = Some(gained);
+        against.lost = Some(lost);
+        against.difference = Some(paired_difference(gained, lost, samples, seed));
+        against.mcnemar = Some(mcnemar(gained, lost));
+    }
+    against
 }
 
 fn without_numbers(cell: &Cell, status: Status, error: CellError) -> CellReport {

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::cell::{Cell, Framework, Variant};
+use crate::cell::Cell;
 use crate::error::StudyError;
 use crate::machine::Machine;
-use crate::report::{CellReport, FrameworkFacts, ParityGate, StepGate};
+use crate::report::{
+    CellReport, FrameworkFacts, Ledger, Memory, ParityGate, Profile, Start, StepGate, WeightReport,
+};
+use calipers_workers::protocol::ExecutedOperator;
 
 /// One line of `records.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,12 +48,25 @@ pub enum Record {
         /// The outcome.
         gate: StepGate,
     },
+    /// An epoch of training ended well, and what the next one depends on was written.
+    Epoch {
+        /// Hash of the inputs, the epochs before it included.
+        key: String,
+        /// The epoch.
+        epoch: EpochRecord,
+        /// File that a trainer goes on from, relative to the output folder; it is removed when the next epoch has one.
+        checkpoint: String,
+        /// Hash of that file.
+        checkpoint_hash: String,
+    },
     /// A float training ended well.
     Training {
         /// Hash of the inputs.
         key: String,
-        /// The training.
-        training: Training,
+        /// Weights file, relative to the output folder.
+        weights: String,
+        /// Hash of that file.
+        weights_hash: String,
     },
     /// Steps of QAT and float were timed in alternating blocks.
     Overhead {
@@ -65,12 +81,41 @@ pub enum Record {
     Cell {
         /// Hash of the inputs.
         key: String,
-        /// The outcome, without latency and agreement.
+        /// The outcome, without what is measured of its artefact later.
         cell: Box<CellReport>,
-        /// Epochs of quantization-aware training; empty for other cells.
-        epochs: Vec<EpochRecord>,
+        /// What executes in one inference, in order.
+        operators: Vec<ExecutedOperator>,
         /// Hash of the deployed file and of the logits; absent for a cell that failed.
         hashes: Option<[String; 2]>,
+    },
+    /// What is in a cell's artefact.
+    Content {
+        /// Hash of the inputs.
+        key: String,
+        /// The cell.
+        cell: Cell,
+        /// Where each byte of the deployed file is.
+        ledger: Ledger,
+        /// Weights of each layer.
+        weights: Vec<WeightReport>,
+    },
+    /// A new process was followed to its first inference.
+    Start {
+        /// Hash of the inputs.
+        key: String,
+        /// The cell.
+        cell: Cell,
+        /// What was measured.
+        start: Start,
+    },
+    /// A cell was profiled.
+    Profile {
+        /// Hash of the inputs.
+        key: String,
+        /// The cell.
+        cell: Cell,
+        /// What was measured.
+        profile: Profile,
     },
     /// All cells were timed.
     Latency {
@@ -79,23 +124,6 @@ pub enum Record {
         /// Per timed process, its cell and blocks.
         timings: Vec<CellTiming>,
     },
-}
-
-/// A float training and where its weights are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Training {
-    /// By whom.
-    pub framework: Framework,
-    /// Float or float-finetuned.
-    pub variant: Variant,
-    /// Seed.
-    pub seed: u64,
-    /// Its epochs.
-    pub epochs: Vec<EpochRecord>,
-    /// Weights file, relative to the output folder.
-    pub weights: String,
-    /// Hash of that file.
-    pub weights_hash: String,
 }
 
 /// One epoch of training.
@@ -113,6 +141,8 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Seconds of each step.
     pub step_seconds: Vec<f64>,
+    /// Memory of the process; absent where the system does not say.
+    pub memory: Option<Memory>,
 }
 
 /// Raw times of one cell in one process.
@@ -122,8 +152,12 @@ pub struct CellTiming {
     pub cell: Cell,
     /// Whether this is the second process of the null test.
     pub null_twin: bool,
+    /// Samples of an inference.
+    pub batch: usize,
     /// Blocks in round order, each the nanoseconds of its inferences.
     pub blocks: Vec<Vec<u64>>,
+    /// Processor time over wall-clock time of the process while it was timed.
+    pub cores: Option<f64>,
 }
 
 /// A record that is found again by the hash of its inputs.
@@ -138,9 +172,13 @@ impl Keyed for Record {
             Record::Run { .. } | Record::Framework(_) => None,
             Record::Parity { key, .. }
             | Record::Step { key, .. }
+            | Record::Epoch { key, .. }
             | Record::Training { key, .. }
             | Record::Overhead { key, .. }
             | Record::Cell { key, .. }
+            | Record::Content { key, .. }
+            | Record::Start { key, .. }
+            | Record::Profile { key, .. }
             | Record::Latency { key, .. } => Some(key),
         }
     }

@@ -1,16 +1,22 @@
 //! What is shown: the types of `report.json`, whose format `docs/report.md` documents.
 
 mod assemble;
+mod changes;
 mod chart;
+mod checks;
+mod csv;
+mod figures;
+mod files;
 mod html;
 mod markdown;
+mod metrics;
 mod paper;
 mod provenance;
 mod row;
+mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
-mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -22,12 +28,21 @@ use crate::spec::Spec;
 use crate::statistics::Interval;
 
 pub(crate) use assemble::assemble;
+pub use changes::{AccuracyChange, Changes, Difference, Moved, Ratio, changes};
+pub use csv::csv;
+pub use files::{ReadError, read, render, write};
 pub use html::html;
 pub use markdown::markdown;
+pub use metrics::{
+    Accuracy, AgainstFloat, CalibrationMetrics, EpochPoint, Histogram, IntegerShares, KindTime,
+    LatencyMetrics, Ledger, LedgerEntry, Memory, Metrics, OperatorTime, Profile, Start, ThroughputMetrics,
+    TrainingMetrics, WeightReport,
+};
+pub(crate) use metrics::{class_name, kind_name};
 pub use table::table;
 
 /// Version of the report's format; it changes when a field changes its meaning or goes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Everything that is known about a finished study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +100,12 @@ pub struct ModelFacts {
     pub parameters: usize,
     /// Bytes of the ONNX file that every framework is given.
     pub onnx_bytes: u64,
+    /// Multiply-accumulates of one sample, taps on padding included.
+    #[serde(default)]
+    pub macs: u64,
+    /// Classes that its first output tells apart; absent where its shape does not say.
+    #[serde(default)]
+    pub classes: Option<usize>,
 }
 
 /// Size and origin of the data.
@@ -102,8 +123,10 @@ pub struct DataFacts {
     pub train_hash: String,
     /// Hash of the test split.
     pub test_hash: String,
-    /// Training samples left out because the test split has the same image.
+    /// Training samples left out because the test split has the same one.
     pub dropped_from_training: usize,
+    /// Whether there are labels, without which there is no accuracy, only agreement with float.
+    pub has_labels: bool,
 }
 
 /// One framework that took part.
@@ -191,7 +214,7 @@ pub enum Status {
 /// One row of the comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CellReport {
-    /// Framework, path, variant and seed.
+    /// Framework, path, tuning, variant, weights and seed.
     #[serde(flatten)]
     pub cell: Cell,
     /// How it ended.
@@ -224,112 +247,30 @@ pub struct CellError {
     pub details: Option<String>,
 }
 
-/// What was measured of one cell.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Metrics {
-    /// Top-1 accuracy on the test split.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<Accuracy>,
-    /// Share of test samples on which it decides as the float cell of its framework and seed does, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agreement_with_float: Option<f64>,
-    /// Bytes of the deployed file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file_bytes: Option<u64>,
-    /// Training of this variant.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub training: Option<TrainingMetrics>,
-    /// Post-training quantization.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub calibration: Option<CalibrationMetrics>,
-    /// Seconds to convert a trained model into its deployed form.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub convert_seconds: Option<f64>,
-    /// Time of one inference.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency: Option<LatencyMetrics>,
-    /// Operators that run in 8 bit, by kind.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub quantized_operators: BTreeMap<String, u64>,
-    /// Operators that run in float, by kind.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub float_operators: BTreeMap<String, u64>,
-}
-
-/// Top-1 accuracy with Wilson's 95 % interval; shares of 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Accuracy {
-    /// Correct decisions.
-    pub correct: usize,
-    /// Test samples.
-    pub total: usize,
-    /// Share of correct decisions.
-    #[serde(flatten)]
-    pub share: Interval,
-}
-
-/// Cost of training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainingMetrics {
-    /// Epochs of this variant (those of its starting weights not counted).
-    pub epochs: usize,
-    /// Median seconds of a step.
-    pub seconds_per_step: f64,
-    /// Median seconds of an epoch.
-    pub seconds_per_epoch: f64,
-    /// Seconds of all epochs.
-    pub seconds: f64,
-    /// Mean loss of the last epoch.
-    pub final_loss: f64,
-    /// Of QAT: time of a step over that of a float step, measured in alternating blocks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub overhead: Option<Interval>,
-}
-
-/// Cost of post-training quantization, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CalibrationMetrics {
-    /// Samples.
-    pub samples: u64,
-    /// Fusing and inserting observers.
-    pub prepare_seconds: f64,
-    /// Running the samples.
-    pub calibrate_seconds: f64,
-    /// Making the quantized model.
-    pub convert_seconds: f64,
-}
-
-/// Time of one inference at batch 1, from float32 input to float32 logits, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LatencyMetrics {
-    /// Median.
-    pub p50: f64,
-    /// 90th percentile.
-    pub p90: f64,
-    /// 99th percentile.
-    pub p99: f64,
-    /// Inferences timed.
-    pub inferences: usize,
-    /// Time over that of the float cell of its framework, paired by round; absent for that cell.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to_float: Option<Interval>,
-    /// Time over that of the study's first timed cell, paired by round; absent for that cell.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to_first: Option<Interval>,
-}
-
 /// How well the timing can be trusted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
-    /// Rounds in which every cell ran one block.
+    /// Rounds in which every cell ran one block of each batch.
     pub rounds: usize,
-    /// The cell of the null test.
-    pub null_cell: Cell,
-    /// Time of a second process of that cell over the first one's.
-    pub null_ratio: Interval,
-    /// Whether the null interval contains 1 and is at most 3 % wide.
+    /// Samples of an inference of the larger batch.
+    pub batch: usize,
+    /// One for each framework whose cells were timed.
+    pub null_tests: Vec<NullTest>,
+    /// Whether every null interval contains 1 and is at most 3 % wide.
     pub trustworthy: bool,
-    /// The fastest cell; absent when the machine was too noisy, or when the next one's interval reaches it.
+    /// The fastest cell at batch 1; absent when the machine was too noisy, or when the next one's interval reaches it.
     pub fastest: Option<Cell>,
+    /// The same at the larger batch.
+    pub fastest_batch: Option<Cell>,
+}
+
+/// Two processes of one and the same cell, timed as two cells are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NullTest {
+    /// The cell.
+    pub cell: Cell,
+    /// Time of the second process over the first one's, at batch 1.
+    pub ratio: Interval,
+    /// Whether the interval contains 1 and is at most 3 % wide.
+    pub passed: bool,
 }

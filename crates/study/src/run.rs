@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use calipers_workers::environment::Host;
+use calipers_workers::protocol::TrainMode;
+use calipers_workers::sources;
 
-use crate::cell::{Cell, Framework, Variant};
+use crate::cell::{Cell, Framework, Origin, Variant};
 use crate::crew::{Crew, Trouble, outcome};
 use crate::error::StudyError;
 use crate::event::{Event, Watcher};
 use crate::latency;
 use crate::machine::Machine;
-use crate::material::{InitialModel, Material, initial_model, make_folder, write_whole};
+use crate::material::{InitialModel, Material, initial_model, make_folder};
 use crate::measure::Weights;
-use crate::overhead::STEPS_IN_ALL;
 use crate::record::{CellTiming, Journal, Record};
 use crate::report::{self, CellReport, Gates, Report, Status};
 use crate::spec::{Source, Spec};
@@ -74,6 +75,39 @@ pub(crate) struct Findings {
     pub notes: Vec<String>,
 }
 
+/// Which of a framework's Python sources a result depends on. Our own engine is one program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sources {
+    /// Those of float training. How the native model is built is not among them: the gates hold it against the other
+    /// frameworks' whenever it changes.
+    Training,
+    /// Those, and what puts fake quantization in.
+    QuantizedTraining,
+    /// All that the study uses.
+    Whole,
+}
+
+/// Files of a worker that put fake quantization in.
+const FAKE_QUANTIZATION: [&str; 4] = ["quantize.py", "methods.py", "exported.py", "fake_quantization.py"];
+
+impl Sources {
+    fn fingerprint(self, framework: Framework) -> String {
+        let Some(python) = framework.python() else { return String::new() };
+        let own = format!("calipers_worker/{}/", python.name());
+        let probes = format!("calipers_worker/gaps/{}/", python.name());
+        let training = [String::from("calipers_worker/batches.py"), format!("{own}train.py")];
+        let is_shared = |name: &str| name.matches('/').count() == 1;
+        sources::fingerprint(|name| match self {
+            Sources::Training => training.iter().any(|file| file == name),
+            Sources::QuantizedTraining => {
+                let is_quantization = FAKE_QUANTIZATION.iter().any(|file| name == format!("{own}{file}"));
+                training.iter().any(|file| file == name) || is_quantization
+            }
+            Sources::Whole => name.starts_with(&own) || name.starts_with(&probes) || is_shared(name),
+        })
+    }
+}
+
 /// Runs a study to its end, going on where an earlier command in the same folder stopped.
 ///
 /// # Errors
@@ -94,12 +128,20 @@ pub fn run(options: Options, watcher: &mut dyn Watcher) -> Result<Outcome, Study
                 "shapes10 is generated and takes no path; leave --data out, or name a study of that data set"
             }
             Source::Cifar10 => "write --data cifar10=PATH",
+            Source::Files => "write --data files=PATH",
         };
         return Err(StudyError::OtherData { given: given.clone(), used: used.name(), hint });
     }
     watcher.event(Event::Step { title: "preparing data and model" });
+    let mut models = BTreeMap::new();
+    for &seed in &spec.seeds {
+        models.insert(seed, initial_model(&spec, seed, &out.join("models"))?);
+    }
+    let Some((&seed, first)) = spec.seeds.first().and_then(|seed| models.get_key_value(seed)) else {
+        return Err(StudyError::Unexpected { reason: String::from("the study has no seed") });
+    };
     let scratch = out.join("scratch");
-    let material = Material::prepare(&spec, data.get(used.name()).map(PathBuf::as_path), &scratch)?;
+    let material = Material::prepare(&spec, data.get(used.name()).map(PathBuf::as_path), first, &scratch)?;
     let logs = out.join("logs");
     make_folder(&logs)?;
     let mut journal = Journal::open(&out.join("records.jsonl"))?;
@@ -111,8 +153,12 @@ pub fn run(options: Options, watcher: &mut dyn Watcher) -> Result<Outcome, Study
         machine: machine.clone(),
         threads,
     })?;
+    let compiled = scratch.join("compiled");
+    // What a killed run left there may be half of a file.
+    let _ = std::fs::remove_dir_all(&compiled);
+    make_folder(&compiled)?;
     let mut bench = Bench {
-        crew: Crew::new(program, host, threads, logs, cancelled),
+        crew: Crew::new(program, host, threads, logs, compiled, cancelled),
         spec,
         scratch,
         material,
@@ -122,23 +168,29 @@ pub fn run(options: Options, watcher: &mut dyn Watcher) -> Result<Outcome, Study
         identities: BTreeMap::new(),
         out,
     };
-    let findings = bench.carry_out(started);
+    let findings = bench.carry_out(started, &models, seed);
     bench.crew.dismiss();
-    let (model, findings) = match findings {
+    let findings = match findings {
         Ok(found) => found,
         Err(Trouble::Study(error)) => return Err(error),
         Err(Trouble::Interrupted) => return Err(StudyError::Interrupted { path: bench.out }),
         Err(Trouble::Cell(error)) => return Err(StudyError::Unexpected { reason: error.message }),
     };
-    let report = report::assemble(&bench, &model, command, findings);
-    let files = write_reports(&bench.out, &report)?;
+    let report = report::assemble(&bench, &models[&seed], command, findings);
+    let files = report::write(&bench.out, &report)?;
     // Only files that are a function of the specification stand there.
     let _ = std::fs::remove_dir_all(&bench.scratch);
     Ok(Outcome { report, files })
 }
 
 impl Bench<'_> {
-    fn carry_out(&mut self, started: String) -> Result<(InitialModel, Findings), Trouble> {
+    /// Everything that needs no idle machine first, for all seeds; then what is timed, of the first seed.
+    fn carry_out(
+        &mut self,
+        started: String,
+        models: &BTreeMap<u64, InitialModel>,
+        first: u64,
+    ) -> Result<Findings, Trouble> {
         let mut findings = Findings {
             started,
             gates: Gates::default(),
@@ -148,104 +200,121 @@ impl Bench<'_> {
         };
         let units = self.plan();
         self.watcher.event(Event::Plan { units: units as u64 });
-        if self.trainers().is_empty() {
+        if self.spec.train.is_some() && self.spec.lender().is_none() {
             findings.notes.push(String::from(
                 "No framework that trains took part: the initial weights were quantized and run, so accuracy means nothing here.",
             ));
         }
-        let models = self.out.join("models");
-        let seeds = self.spec.seeds.clone();
-        let mut first = None;
-        for &seed in &seeds {
-            let model = initial_model(&self.spec, seed, &models)?;
-            self.seed(&model, seed, &mut findings)?;
-            first.get_or_insert((model, seed));
+        let mut starts = BTreeMap::new();
+        for (&seed, model) in models {
+            let weights = self.seed(model, seed, &mut findings)?;
+            if seed == first {
+                starts = weights;
+            }
         }
-        let Some((model, seed)) = first else {
-            return Err(StudyError::Unexpected { reason: String::from("the study has no seed") }.into());
-        };
-        let timed = self.time(&model, seed, &latency::timeable(&findings.cells, seed))?;
+        let (model, mut cells) = (&models[&first], std::mem::take(&mut findings.cells));
+        self.overheads(model, &mut cells, &starts, first)?;
+        self.look_inside(model, &mut cells, first)?;
+        let timed = self.time(model, first, &latency::timeable(&self.spec, &cells, first))?;
         findings.timings = timed.timings;
         for (cell, error) in timed.failures {
-            if let Some(report) = findings.cells.iter_mut().find(|report| report.cell == cell) {
+            if let Some(report) = cells.iter_mut().find(|report| report.cell == cell) {
                 report.status = Status::Failed;
                 report.error = Some(error);
                 self.watcher.event(Event::Cell(report));
             }
         }
-        Ok((model, findings))
+        findings.cells = cells;
+        Ok(findings)
     }
 
-    /// Everything of one seed but the timing.
-    fn seed(&mut self, model: &InitialModel, seed: u64, findings: &mut Findings) -> Result<(), Trouble> {
-        let trainers = self.trainers();
+    /// Everything of one seed that is not timed; the weights that each framework quantizes.
+    fn seed(
+        &mut self,
+        model: &InitialModel,
+        seed: u64,
+        findings: &mut Findings,
+    ) -> Result<BTreeMap<(Framework, Origin), Weights>, Trouble> {
         findings.gates.parity.extend(self.parity(model, seed, "initial", None)?);
         findings.gates.steps.extend(self.steps(model, seed)?);
-
-        let mut trained: BTreeMap<Framework, Weights> = BTreeMap::new();
-        for &framework in &trainers {
+        let mut weights: BTreeMap<(Framework, Origin), Weights> = BTreeMap::new();
+        for framework in self.trainers() {
             let float = outcome(self.float_weights(model, framework, Variant::Float, seed, None))?;
             let finetuned = match &float {
-                _ if !self.spec.variants.contains(&Variant::FloatFinetuned) => None,
+                _ if !self.finetunes() => None,
                 Ok(float) => {
                     let variant = Variant::FloatFinetuned;
                     Some(outcome(self.float_weights(model, framework, variant, seed, Some(float)))?)
                 }
                 Err(error) => Some(Err(error.clone())),
             };
-            trained.insert(framework, Weights { float, finetuned });
+            weights.insert((framework, Origin::Own), Weights { float, finetuned });
         }
-        for (framework, weights) in &trained {
+        for ((framework, _), weights) in &weights {
             if let Ok(Trained { weights, hash, .. }) = &weights.float {
                 let label = format!("trained by {framework}");
                 findings.gates.parity.extend(self.parity(model, seed, &label, Some((weights, hash)))?);
             }
         }
-        if self.spec.frameworks.contains_key(&Framework::Calipers) {
-            let borrowed = trainers.iter().find(|framework| trained[framework].float.is_ok());
-            let weights = match (borrowed, trainers.first()) {
-                (Some(framework), _) => {
-                    findings.notes.push(format!(
-                        "Seed {seed}: Calipers quantizes and runs the weights that {} trained; its own training comes later.",
-                        framework.title()
-                    ));
-                    trained[framework].clone()
-                }
-                (None, Some(framework)) => trained[framework].clone(),
-                (None, None) => self.initial_weights(model, seed)?,
-            };
-            trained.insert(Framework::Calipers, weights);
+        let shared = match self.spec.lender() {
+            Some(lender) => weights[&(lender, Origin::Own)].clone(),
+            None => self.initial_weights(model, seed)?,
+        };
+        for framework in self.spec.chosen().collect::<Vec<_>>() {
+            weights.insert((framework, Origin::Shared), shared.clone());
         }
-        let mut cells = Vec::new();
-        for cell in self.spec.cells(seed) {
-            let mut report = self.measure(model, &cell, &trained[&cell.framework])?;
-            self.add_overhead(model, &cell, &trained[&cell.framework], &mut report)?;
-            cells.push(report);
-        }
-        self.agree(&mut cells)?;
-        findings.cells.extend(cells);
-        Ok(())
+        let mut cells = self.cells(model, seed, &weights)?;
+        self.against_float(&mut cells)?;
+        findings.cells.append(&mut cells);
+        Ok(weights)
     }
 
-    /// Measures what QAT costs, once for each path, on the first seed.
-    fn add_overhead(
+    /// All cells of a seed, in the order in which they are shown. Those that run the file that Calipers made come last.
+    fn cells(
         &mut self,
         model: &InitialModel,
-        cell: &Cell,
-        weights: &Weights,
-        report: &mut CellReport,
-    ) -> Result<(), Trouble> {
-        let (Ok(start), Some(training)) = (&weights.float, &mut report.metrics.training) else {
-            return Ok(());
-        };
-        if cell.variant != Variant::Qat || self.spec.seeds.first() != Some(&cell.seed) {
-            return Ok(());
+        seed: u64,
+        weights: &BTreeMap<(Framework, Origin), Weights>,
+    ) -> Result<Vec<CellReport>, Trouble> {
+        let all = self.spec.cells(seed);
+        let (later, first): (Vec<Cell>, Vec<Cell>) = all.iter().cloned().partition(Cell::runs_our_file);
+        let mut reports: Vec<CellReport> = Vec::new();
+        for cell in first.iter().chain(&later) {
+            let ours = reports.iter().find(|report| {
+                report.cell.framework == Framework::Calipers && report.cell.variant == cell.variant
+            });
+            let ours = ours
+                .and_then(|report| report.artefact.as_ref())
+                .map(|artefact| self.out.join(&artefact.file));
+            let start = &weights[&(cell.framework, cell.weights)];
+            reports.push(self.measure(model, cell, start, ours.as_deref())?);
         }
-        match outcome(self.overhead(model, cell.framework, &cell.path, cell.seed, start))? {
-            Ok(overhead) => training.overhead = overhead,
-            Err(error) => {
-                let text = format!("{cell}: the cost of QAT could not be measured: {}", error.message);
-                self.watcher.event(Event::Note { text: &text });
+        reports.sort_by_key(|report| all.iter().position(|cell| *cell == report.cell));
+        Ok(reports)
+    }
+
+    /// Measures what QAT costs, once for each path.
+    fn overheads(
+        &mut self,
+        model: &InitialModel,
+        cells: &mut [CellReport],
+        weights: &BTreeMap<(Framework, Origin), Weights>,
+        seed: u64,
+    ) -> Result<(), Trouble> {
+        for report in cells.iter_mut().filter(|report| report.cell.seed == seed) {
+            let cell = report.cell.clone();
+            let (Variant::Qat, Some(training)) = (cell.variant, &mut report.metrics.training) else {
+                continue;
+            };
+            let Some(Weights { float: Ok(start), .. }) = weights.get(&(cell.framework, cell.weights)) else {
+                continue;
+            };
+            match outcome(self.overhead(model, &cell, start))? {
+                Ok(overhead) => training.overhead = overhead,
+                Err(error) => {
+                    let text = format!("{cell}: the cost of QAT could not be measured: {}", error.message);
+                    self.watcher.event(Event::Note { text: &text });
+                }
             }
         }
         Ok(())
@@ -254,7 +323,9 @@ impl Bench<'_> {
     /// The initial weights as if they had been trained.
     fn initial_weights(&mut self, model: &InitialModel, seed: u64) -> Result<Weights, Trouble> {
         let failed = |reason: String| StudyError::Model { name: self.spec.model.name.clone(), reason };
-        let path = self.out.join(format!("models/initial-seed-{seed}.safetensors"));
+        let folder = self.out.join("weights");
+        make_folder(&folder)?;
+        let path = folder.join(format!("initial-seed-{seed}.safetensors"));
         let graph =
             calipers_formats::onnx::read(&model.path).map_err(|error| failed(error.to_string()))?.graph;
         weights::write(&path, &weights::of_graph(&graph)).map_err(|error| failed(error.to_string()))?;
@@ -264,33 +335,28 @@ impl Bench<'_> {
 
     /// Frameworks that train, in the order in which they are shown and run.
     pub fn trainers(&self) -> Vec<Framework> {
-        self.spec.chosen().filter(|framework| framework.python().is_some()).collect()
+        let trains = self.spec.train.is_some();
+        self.spec.chosen().filter(|framework| trains && framework.trains()).collect()
+    }
+
+    /// Whether float weights are trained on for as long as QAT.
+    fn finetunes(&self) -> bool {
+        self.spec.variants.contains(&Variant::FloatFinetuned) && self.spec.qat.is_some()
     }
 
     /// Units of work of the whole study.
     fn plan(&self) -> usize {
-        let (train, test) = (self.material.facts.train, self.material.facts.test);
+        let seeds = self.spec.seeds.len();
         let trainers = self.trainers().len();
-        let mut units = 0;
-        let mut timed = 0;
-        for (index, &seed) in self.spec.seeds.iter().enumerate() {
-            units += trainers * self.spec.train.epochs * train;
-            if self.spec.variants.contains(&Variant::FloatFinetuned) {
-                units += trainers * self.spec.qat.epochs * train;
-            }
-            for cell in self.spec.cells(seed) {
-                if cell.framework == Framework::Calipers && cell.variant == Variant::Qat {
-                    continue;
-                }
-                units += test / 2;
-                if cell.variant == Variant::Qat {
-                    units += 2 * self.spec.qat.epochs * train;
-                    units += if index == 0 { STEPS_IN_ALL * self.spec.train.batch } else { 0 };
-                }
-                timed += usize::from(index == 0);
-            }
-        }
-        units + self.timing_units(timed)
+        let float_epochs = self.spec.train.as_ref().map_or(0, |train| train.epochs);
+        let extra = self.extra_epochs().len();
+        let finetuning = if self.finetunes() { extra } else { 0 };
+        let training = trainers * (float_epochs + finetuning) * self.units_of_epoch(TrainMode::Float);
+        let cells: Vec<Cell> = self.spec.seeds.first().map(|&seed| self.spec.cells(seed)).unwrap_or_default();
+        let made: usize = cells.iter().map(|cell| self.units_of_cell(cell)).sum();
+        seeds * (training + made)
+            + cells.iter().map(|cell| self.units_of_looks(cell)).sum::<usize>()
+            + self.timing_units(cells.len())
     }
 
     /// Says that units of work are done.
@@ -298,9 +364,14 @@ impl Bench<'_> {
         self.watcher.event(Event::Work { units: units as u64 });
     }
 
-    /// Hash of what every result of a framework depends on: its versions,
-    /// the machine, threads and instruction set, the model and the data.
-    pub fn base_key(&mut self, framework: Framework, model: &InitialModel) -> Result<String, Trouble> {
+    /// Hash of what every result of a framework depends on: its versions and its part of our sources, the machine,
+    /// threads and instruction set, the model and the data.
+    pub fn base_key(
+        &mut self,
+        framework: Framework,
+        model: &InitialModel,
+        sources: Sources,
+    ) -> Result<String, Trouble> {
         let identity = match self.identities.get(&framework) {
             Some(identity) => identity.clone(),
             None => {
@@ -314,13 +385,17 @@ impl Bench<'_> {
         Ok(crate::record::key(&[
             env!("CARGO_PKG_VERSION"),
             &identity,
+            &sources.fingerprint(framework),
             &format!("{:?}", self.machine),
             &std::env::var("CALIPERS_ISA").unwrap_or_default(),
             &self.crew.threads.to_string(),
             &model.hash,
             &facts.train_hash,
             &facts.test_hash,
-            &format!("{:?} {:?}", self.spec.data.mean, self.spec.data.deviation),
+            &format!(
+                "{:?} {:?} {:?}",
+                self.spec.data.mean, self.spec.data.deviation, self.spec.data.settings
+            ),
         ]))
     }
 }
@@ -340,29 +415,4 @@ fn lock(out: &Path) -> Result<File, StudyError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(StudyError::Busy { path: out.to_owned() }),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
-}
-
-fn write_reports(out: &Path, report: &Report) -> Result<Vec<PathBuf>, StudyError> {
-    let json = serde_json::to_string_pretty(report).map_err(|error| StudyError::Files {
-        action: "write",
-        path: out.join("report.json"),
-        source: error.into(),
-    })?;
-    let contents = [
-        ("report.json", json + "\n"),
-        ("report.md", report::markdown(report)),
-        ("report.html", report::html(report)),
-    ];
-    contents
-        .into_iter()
-        .map(|(name, content)| {
-            let path = out.join(name);
-            write_whole(&path, content.as_bytes()).map_err(|source| StudyError::Files {
-                action: "write",
-                path: path.clone(),
-                source,
-            })?;
-            Ok(path)
-        })
-        .collect()
 }

@@ -44,9 +44,93 @@ pub fn paired_ratio(numerators: &[f64], denominators: &[f64], seed: u64) -> Opti
     })
 }
 
+/// Difference of the shares of right decisions of two models on the same samples: `gained` samples only the first gets
+/// right, `lost` only the second. With the percentile bootstrap interval over samples, of 2,000 resamples drawn by
+/// `seed`.
+pub fn paired_difference(gained: usize, lost: usize, samples: usize, seed: u64) -> Interval {
+    let n = samples.max(1) as f64;
+    let value = (gained as f64 - lost as f64) / n;
+    let discordant = (gained + lost) as f64 / n;
+    let share_gained = gained as f64 / (gained + lost).max(1) as f64;
+    let mut random = Random::new(seed, "study/difference");
+    // A resample has a binomial number of discordant samples, of which a binomial number is gained.
+    let mut differences: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let drawn = binomial(&mut random, samples, discordant);
+            let gained = binomial(&mut random, drawn, share_gained);
+            (2.0 * gained as f64 - drawn as f64) / n
+        })
+        .collect();
+    differences.sort_by(f64::total_cmp);
+    Interval { value, low: quantile(&differences, 0.025), high: quantile(&differences, 0.975) }
+}
+
+/// Successes among trials that each succeed with probability `share`, counted by the gaps between them (Devroye,
+/// "Non-uniform random variate generation", 1986, X.4.3).
+fn binomial(random: &mut Random, trials: usize, share: f64) -> usize {
+    if share <= 0.0 {
+        return 0;
+    }
+    if share > 0.5 {
+        return trials - binomial(random, trials, 1.0 - share);
+    }
+    let log = (-share).ln_1p();
+    let (mut successes, mut at) = (0, 0.0);
+    loop {
+        at += ((1.0 - random.uniform_f64()).ln() / log).floor() + 1.0;
+        if at > trials as f64 {
+            return successes;
+        }
+        successes += 1;
+    }
+}
+
+/// Two-sided p-value of McNemar's exact test: how likely it is that of `gained + lost` samples on which only one of two
+/// equally good models is right, the split is as uneven as it is, or more (McNemar, "Note on the sampling error of the
+/// difference between correlated proportions or percentages", 1947; the exact form is the binomial test at 1/2).
+pub fn mcnemar(gained: usize, lost: usize) -> f64 {
+    let n = gained + lost;
+    let least = gained.min(lost);
+    // ln C(n, k) by its recurrence, so that thousands of samples do not overflow.
+    let mut log = -(n as f64) * std::f64::consts::LN_2;
+    let mut tail = log.exp();
+    for k in 1..=least {
+        log += ((n - k + 1) as f64 / k as f64).ln();
+        tail += log.exp();
+    }
+    (2.0 * tail).min(1.0)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{median, paired_ratio, quantile};
+    use super::{mcnemar, median, paired_difference, paired_ratio, quantile};
+
+    // Numbers of scipy.stats.binomtest(min(b, c), b + c, 0.5).pvalue.
+    #[test]
+    fn mcnemar_equals_scipy() {
+        for (gained, lost, expected) in [
+            (5, 15, 0.041_389_465),
+            (0, 0, 1.0),
+            (10, 10, 1.0),
+            (1, 12, 0.003_417_969),
+            (300, 360, 0.021_568),
+        ] {
+            assert!(
+                (mcnemar(gained, lost) - expected).abs() < 1e-5,
+                "{gained} {lost}: {}",
+                mcnemar(gained, lost)
+            );
+        }
+    }
+
+    #[test]
+    fn a_paired_difference_has_the_width_of_its_discordant_samples() {
+        let interval = paired_difference(30, 50, 1_000, 1);
+        assert!((interval.value + 0.02).abs() < 1e-12);
+        // Wald: sqrt(0.08 - 0.02^2) / sqrt(1000) = 0.00892, times 1.96.
+        assert!((interval.high - interval.low - 2.0 * 1.96 * 0.008_92).abs() < 0.003, "{interval:?}");
+        assert_eq!(paired_difference(0, 0, 100, 1).high, 0.0);
+    }
 
     // Numbers of numpy.quantile([1, 2, 4, 8], [0.5, 0.9]).
     #[test]

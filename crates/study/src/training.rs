@@ -1,16 +1,22 @@
 //! Training by the frameworks' workers: the same epochs, in the same order, with the same rates.
+//!
+//! Every epoch that ends is kept: a record under the hash of all that led to it, and a checkpoint that a trainer goes on
+//! from. So a study that was stopped, or is given more epochs, trains only those that are new.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use calipers_workers::protocol::{Epoch, TrainBegin, TrainDrop, TrainEpoch, TrainMode, TrainState};
+use calipers_workers::protocol::{
+    Epoch, TrainBegin, TrainDrop, TrainEpoch, TrainMode, TrainRestore, TrainSave, TrainState, Tuning,
+};
 
 use crate::cell::{Framework, Variant, variant_name};
-use crate::crew::Trouble;
+use crate::crew::{Trouble, outcome};
 use crate::event::Event;
 use crate::material::{InitialModel, file_hash, make_folder};
-use crate::record::{EpochRecord, Record, Training, key};
-use crate::report::TrainingMetrics;
-use crate::run::Bench;
+use crate::memory;
+use crate::record::{EpochRecord, Record, key};
+use crate::report::{EpochPoint, TrainingMetrics};
+use crate::run::{Bench, Sources};
 use crate::statistics::{Interval, median};
 
 /// Trained weights, and how they came about.
@@ -30,24 +36,44 @@ pub struct Job<'a> {
     pub framework: Framework,
     /// Which of its tools.
     pub path: &'a str,
+    /// How they are set.
+    pub tuning: Tuning,
     /// Float or QAT.
     pub mode: TrainMode,
     /// Seed of the sample order.
     pub seed: u64,
     /// Weights to start from; the model's own without it.
-    pub start: Option<&'a Path>,
-    /// Numbers of the epochs.
-    pub epochs: std::ops::Range<usize>,
-    /// Learning rate by epoch number.
-    pub rate: &'a dyn Fn(usize) -> f64,
+    pub start: Option<&'a Trained>,
+    /// Numbers of the epochs, and the rates of each: one, or one a step.
+    pub epochs: Vec<(usize, Vec<f64>)>,
+}
+
+/// How far a training got before.
+struct Reached {
+    /// The epochs that are done.
+    epochs: Vec<EpochRecord>,
+    /// What the next one goes on from; absent where none is done.
+    checkpoint: Option<PathBuf>,
 }
 
 impl Bench<'_> {
-    /// Trains and leaves the trainer with the worker: its handle, and the epochs.
+    /// Trains in a process of its own and leaves the trainer with the worker: its handle, and the epochs.
     pub fn train(&mut self, model: &InitialModel, job: &Job<'_>) -> Result<(u64, Vec<EpochRecord>), Trouble> {
-        let optimizer = (self.spec.train.momentum, self.spec.train.weight_decay);
-        let trainer = self.begin(model, job.framework, job.path, job.mode, job.start, optimizer)?;
-        match self.epochs(trainer, job) {
+        let keys = self.epoch_keys(model, job)?;
+        let mut reached = self.reached(&keys);
+        self.crew.retire(job.framework);
+        let mut trainer = self.begin(model, job)?;
+        if let Some(checkpoint) = &reached.checkpoint {
+            let command = TrainRestore { trainer, input: checkpoint.clone() };
+            if let Err(error) = outcome(self.crew.call(job.framework, command, self.watcher))? {
+                let text = format!("the training begins again, since it cannot go on: {}", error.message);
+                self.watcher.event(Event::Note { text: &text });
+                self.drop_trainer(job.framework, trainer);
+                trainer = self.begin(model, job)?;
+                reached = Reached { epochs: Vec::new(), checkpoint: None };
+            }
+        }
+        match self.epochs(trainer, job, &keys, reached) {
             Ok(epochs) => Ok((trainer, epochs)),
             Err(trouble) => {
                 self.drop_trainer(job.framework, trainer);
@@ -56,31 +82,119 @@ impl Bench<'_> {
         }
     }
 
-    fn epochs(&mut self, trainer: u64, job: &Job<'_>) -> Result<Vec<EpochRecord>, Trouble> {
-        let units_per_sample = if job.mode == TrainMode::Qat { 2 } else { 1 };
+    /// The key of each epoch: a hash of everything that it and those before it depend on.
+    fn epoch_keys(&mut self, model: &InitialModel, job: &Job<'_>) -> Result<Vec<String>, Trouble> {
+        let Job { framework, path, tuning, mode, seed, start, .. } = job;
+        let optimizer = self.spec.train.as_ref().map(|train| {
+            format!("{} {} {} {:?}", train.batch, train.momentum, train.weight_decay, train.augmentation)
+        });
+        let sources = match mode {
+            TrainMode::Float => Sources::Training,
+            TrainMode::Qat => Sources::QuantizedTraining,
+        };
+        let mut last = key(&[
+            "training",
+            &self.base_key(*framework, model, sources)?,
+            &format!("{path} {tuning:?} {mode:?} {seed} {optimizer:?}"),
+            start.map_or("", |start| &start.hash),
+        ]);
+        let mut keys = Vec::new();
+        for (number, rates) in &job.epochs {
+            last = key(&[&last, &format!("{number} {rates:?}")]);
+            keys.push(last.clone());
+        }
+        Ok(keys)
+    }
+
+    /// The longest run of epochs from the first on that are done and whose last checkpoint is there.
+    fn reached(&self, keys: &[String]) -> Reached {
+        let mut reached = Reached { epochs: Vec::new(), checkpoint: None };
         let mut epochs = Vec::new();
-        let last = job.epochs.end;
-        for number in job.epochs.clone() {
+        for key in keys {
+            let Some(Record::Epoch { epoch, checkpoint, checkpoint_hash, .. }) = self.journal.find(key)
+            else {
+                break;
+            };
+            epochs.push(epoch.clone());
+            let checkpoint = self.out.join(checkpoint);
+            if file_hash(&checkpoint).as_ref() == Some(checkpoint_hash) {
+                reached = Reached { epochs: epochs.clone(), checkpoint: Some(checkpoint) };
+            }
+        }
+        reached
+    }
+
+    fn epochs(
+        &mut self,
+        trainer: u64,
+        job: &Job<'_>,
+        keys: &[String],
+        reached: Reached,
+    ) -> Result<Vec<EpochRecord>, Trouble> {
+        let Reached { mut epochs, mut checkpoint } = reached;
+        self.done(epochs.len() * self.units_of_epoch(job.mode));
+        let folder = self.out.join("checkpoints");
+        make_folder(&folder)?;
+        let last = job.epochs.last().map_or(0, |(number, _)| number + 1);
+        for ((number, rates), key) in job.epochs.iter().zip(keys).skip(epochs.len()) {
             let title = format!("{} {}: epoch {} of {last}", job.framework.title(), job.path, number + 1);
             self.watcher.event(Event::Step { title: &title });
-            let data = self.material.epoch(job.seed, number)?;
-            let rate = (job.rate)(number);
-            let batch = self.spec.train.batch;
-            let command = TrainEpoch { trainer, data, batch, learning_rates: vec![rate] };
-            let Epoch { loss, accuracy, seconds, step_seconds, .. } =
-                self.crew.call(job.framework, command, self.watcher)?;
-            if !loss.is_finite() {
-                return Err(Trouble::at(
-                    "train",
-                    format!(
-                        "the loss of epoch {number} is {loss} at a learning rate of {rate}\nhint: lower train.learning_rate"
-                    ),
-                ));
+            let epoch = self.epoch(trainer, job, *number, rates)?;
+            let name = format!("checkpoints/{key}.safetensors");
+            let output = self.out.join(&name);
+            let command = TrainSave { trainer, output: output.clone() };
+            self.crew.call(job.framework, command, self.watcher)?;
+            let checkpoint_hash = file_hash(&output)
+                .ok_or_else(|| Trouble::at("save", "the worker wrote no checkpoint of the epoch"))?;
+            self.journal.append(Record::Epoch {
+                key: key.clone(),
+                epoch: epoch.clone(),
+                checkpoint: name,
+                checkpoint_hash,
+            })?;
+            if let Some(former) = checkpoint.replace(output) {
+                // One checkpoint is enough to go on from; one that stays is in nobody's way.
+                let _ = std::fs::remove_file(former);
             }
-            epochs.push(EpochRecord { epoch: number, rate, loss, accuracy, seconds, step_seconds });
-            self.done(units_per_sample * self.material.facts.train);
+            epochs.push(epoch);
+            self.done(self.units_of_epoch(job.mode));
         }
         Ok(epochs)
+    }
+
+    /// Trains one epoch.
+    fn epoch(
+        &mut self,
+        trainer: u64,
+        job: &Job<'_>,
+        number: usize,
+        rates: &[f64],
+    ) -> Result<EpochRecord, Trouble> {
+        let data = self.material.epoch(job.seed, number)?;
+        let batch = self.spec.train.as_ref().map_or(1, |train| train.batch);
+        let member = self.crew.member(job.framework, self.watcher)?;
+        let (process, idle) = (member.worker.id(), member.idle);
+        memory::forget_peak(process);
+        let command = TrainEpoch { trainer, data, batch, learning_rates: rates.to_vec() };
+        let Epoch { loss, accuracy, seconds, step_seconds, .. } =
+            self.crew.call(job.framework, command, self.watcher)?;
+        let rate = rates.first().copied().unwrap_or_default();
+        if !loss.is_finite() {
+            return Err(Trouble::at(
+                "train",
+                format!(
+                    "the loss of epoch {number} is {loss} at a learning rate of {rate}\nhint: lower train.learning_rate"
+                ),
+            ));
+        }
+        let memory = memory::peak(process, idle);
+        Ok(EpochRecord { epoch: number, rate, loss, accuracy, seconds, step_seconds, memory })
+    }
+
+    /// Units of work of an epoch.
+    pub fn units_of_epoch(&self, mode: TrainMode) -> usize {
+        let cost = if mode == TrainMode::Qat { 2 } else { 1 };
+        cost * self.material.facts.train
     }
 
     /// Frees a trainer after a failure. Where the worker is gone, so is the trainer.
@@ -88,25 +202,36 @@ impl Bench<'_> {
         let _ = self.crew.call(framework, TrainDrop { trainer }, self.watcher);
     }
 
+    /// Makes a trainer with the study's momentum and weight decay.
+    pub fn begin(&mut self, model: &InitialModel, job: &Job<'_>) -> Result<u64, Trouble> {
+        let optimizer =
+            self.spec.train.as_ref().map_or((0.0, 0.0), |train| (train.momentum, train.weight_decay));
+        self.begin_with(model, job, optimizer)
+    }
+
     /// Makes a trainer; `optimizer` is momentum and weight decay.
-    pub fn begin(
+    pub fn begin_with(
         &mut self,
         model: &InitialModel,
-        framework: Framework,
-        path: &str,
-        mode: TrainMode,
-        start: Option<&Path>,
+        job: &Job<'_>,
         (momentum, weight_decay): (f64, f64),
     ) -> Result<u64, Trouble> {
         let command = TrainBegin {
             model: model.path.clone(),
-            weights: start.map(Path::to_owned),
-            mode,
-            path: path.to_owned(),
+            weights: job.start.map(|start| start.weights.clone()),
+            mode: job.mode,
+            path: job.path.to_owned(),
+            tuning: job.tuning,
             momentum,
             weight_decay,
         };
-        Ok(self.crew.call(framework, command, self.watcher)?.trainer)
+        Ok(self.crew.call(job.framework, command, self.watcher)?.trainer)
+    }
+
+    /// Numbers and rates of the epochs of QAT and of its float control.
+    pub fn extra_epochs(&self) -> Vec<(usize, Vec<f64>)> {
+        let (Some(train), Some(qat)) = (&self.spec.train, &self.spec.qat) else { return Vec::new() };
+        (train.epochs..train.epochs + qat.epochs).map(|number| (number, vec![qat.learning_rate])).collect()
     }
 
     /// Float weights: those of the main training, or those trained on for as long as QAT.
@@ -118,62 +243,58 @@ impl Bench<'_> {
         seed: u64,
         start: Option<&Trained>,
     ) -> Result<Trained, Trouble> {
-        let spec = self.spec.clone();
-        let (epochs, rate): (_, Box<dyn Fn(usize) -> f64>) = match variant {
-            Variant::FloatFinetuned => {
-                let rate = spec.qat.learning_rate;
-                (spec.train.epochs..spec.train.epochs + spec.qat.epochs, Box::new(move |_| rate))
+        let epochs = match (variant, &self.spec.train) {
+            (Variant::FloatFinetuned, _) => self.extra_epochs(),
+            (_, Some(train)) => {
+                let steps = self.material.steps();
+                (0..train.epochs).map(|number| (number, train.rates(number, steps))).collect()
             }
-            _ => {
-                let train = spec.train.clone();
-                (0..spec.train.epochs, Box::new(move |epoch| train.rate(epoch)))
-            }
+            (_, None) => Vec::new(),
         };
-        let rates: Vec<f64> = epochs.clone().map(&rate).collect();
-        let key = key(&[
-            "training",
-            &self.base_key(framework, model)?,
-            variant_name(variant),
-            &format!("{seed} {rates:?} {:?}", spec.train),
-            start.map_or("", |start| &start.hash),
-        ]);
-        let relative =
-            format!("artefacts/{framework}/weights/{}-seed-{seed}.safetensors", variant_name(variant));
-        let weights = self.out.join(&relative);
-        if let Some(Record::Training { training, .. }) = self.journal.find(&key)
-            && file_hash(&weights).as_ref() == Some(&training.weights_hash)
-        {
-            let (hash, epochs) = (training.weights_hash.clone(), training.epochs.clone());
-            self.done(epochs.len() * self.material.facts.train);
-            return Ok(Trained { weights, hash, epochs });
-        }
         let job = Job {
             framework,
             path: framework.float_path(),
+            tuning: Tuning::Default,
             mode: TrainMode::Float,
             seed,
-            start: start.map(|start| start.weights.as_path()),
+            start,
             epochs,
-            rate: &rate,
         };
-        let (trainer, epochs) = self.train(model, &job)?;
-        if let Some(folder) = weights.parent() {
-            make_folder(folder)?;
+        let keys = self.epoch_keys(model, &job)?;
+        let last = keys.last().map_or_else(|| model.hash.clone(), Clone::clone);
+        let key = key(&["weights", &last]);
+        if let Some(Record::Training { weights, weights_hash, .. }) = self.journal.find(&key) {
+            let path = self.out.join(weights);
+            if file_hash(&path).as_ref() == Some(weights_hash) {
+                let hash = weights_hash.clone();
+                let epochs = self.recorded(&keys);
+                self.done(epochs.len() * self.units_of_epoch(TrainMode::Float));
+                return Ok(Trained { weights: path, hash, epochs });
+            }
         }
+        let (trainer, epochs) = self.train(model, &job)?;
+        let relative = format!(
+            "weights/{framework}-{}-seed-{seed}-{}.safetensors",
+            variant_name(variant),
+            last.get(..8).unwrap_or_default()
+        );
+        let weights = self.out.join(&relative);
+        make_folder(&self.out.join("weights"))?;
         self.crew.call(framework, TrainState { trainer, output: weights.clone() }, self.watcher)?;
         self.crew.call(framework, TrainDrop { trainer }, self.watcher)?;
         let hash =
             file_hash(&weights).ok_or_else(|| Trouble::at("save", "the worker wrote no weights file"))?;
-        let training = Training {
-            framework,
-            variant,
-            seed,
-            epochs: epochs.clone(),
-            weights: relative,
-            weights_hash: hash.clone(),
-        };
-        self.journal.append(Record::Training { key, training })?;
+        self.journal.append(Record::Training { key, weights: relative, weights_hash: hash.clone() })?;
         Ok(Trained { weights, hash, epochs })
+    }
+
+    /// The epochs of those keys.
+    fn recorded(&self, keys: &[String]) -> Vec<EpochRecord> {
+        let epoch = |key: &String| match self.journal.find(key) {
+            Some(Record::Epoch { epoch, .. }) => Some(epoch.clone()),
+            _ => None,
+        };
+        keys.iter().filter_map(epoch).collect()
     }
 }
 
@@ -181,12 +302,20 @@ impl Bench<'_> {
 pub fn metrics(epochs: &[EpochRecord], overhead: Option<Interval>) -> TrainingMetrics {
     let of_epochs: Vec<f64> = epochs.iter().map(|epoch| epoch.seconds).collect();
     let of_steps: Vec<f64> = epochs.iter().flat_map(|epoch| epoch.step_seconds.iter().copied()).collect();
+    let point = |epoch: &EpochRecord| EpochPoint {
+        epoch: epoch.epoch,
+        rate: epoch.rate,
+        loss: epoch.loss,
+        accuracy: epoch.accuracy,
+    };
     TrainingMetrics {
         epochs: epochs.len(),
         seconds_per_step: median(&of_steps),
         seconds_per_epoch: median(&of_epochs),
         seconds: of_epochs.iter().sum(),
         final_loss: epochs.last().map_or(0.0, |epoch| epoch.loss),
+        curve: epochs.iter().map(point).collect(),
         overhead,
+        memory: epochs.iter().filter_map(|epoch| epoch.memory).max_by_key(|memory| memory.above_idle()),
     }
 }

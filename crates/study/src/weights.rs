@@ -148,7 +148,8 @@ pub fn read_logits(path: &Path) -> Result<(usize, usize, Vec<f32>), WeightsError
     }
 }
 
-/// The graph with the f32 constants of a weights file; the file must have every one of them, finite.
+/// The graph with the f32 constants of a weights file; the file must have every one of them, finite where the graph's
+/// own are.
 pub fn apply(graph: &Graph, path: &Path) -> Result<Graph, WeightsError> {
     let mut tensors = read(path)?;
     let mut editor = GraphEditor::edit(graph);
@@ -162,17 +163,40 @@ pub fn apply(graph: &Graph, path: &Path) -> Result<Graph, WeightsError> {
         };
         let Floats { shape, elements } =
             tensors.remove(name).ok_or_else(|| wrong(String::from("nothing")))?;
-        if let Some(index) = elements.iter().position(|element| !element.is_finite()) {
-            let value = elements[index];
-            return Err(WeightsError::NotFinite { path: path.to_owned(), name: name.clone(), index, value });
-        }
         if shape != constant.shape() {
             return Err(wrong(format!("f32 {shape:?}")));
+        }
+        // Masks hold numbers that are not finite, as the model's author wants it.
+        let own = constant.as_f32().unwrap_or_default();
+        let diverged = |(element, own): (&f32, &f32)| !element.is_finite() && own.is_finite();
+        if let Some(index) = elements.iter().zip(own.iter()).position(diverged) {
+            let value = elements[index];
+            return Err(WeightsError::NotFinite { path: path.to_owned(), name: name.clone(), index, value });
         }
         let tensor = Tensor::from_vec(shape, elements).map_err(|error| wrong(error.to_string()))?;
         editor.set_constant(id, tensor);
     }
     Ok(editor.build()?)
+}
+
+/// The type of a tensor in a safetensors file; `None` of those that no model has.
+pub fn storage_type(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::BOOL => DType::Bool,
+        Dtype::U8 => DType::U8,
+        Dtype::I8 => DType::I8,
+        Dtype::I16 => DType::I16,
+        Dtype::U16 => DType::U16,
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::I32 => DType::I32,
+        Dtype::U32 => DType::U32,
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        Dtype::I64 => DType::I64,
+        Dtype::U64 => DType::U64,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

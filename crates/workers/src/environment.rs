@@ -33,12 +33,14 @@ pub enum Environment {
     TensorFlow,
     /// ONNX Runtime, for its worker and as an independent reference for tests.
     OnnxRuntime,
+    /// OpenVINO with NNCF, for its worker.
+    OpenVino,
 }
 
 impl Environment {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Environment; 3] =
-        [Environment::PyTorch, Environment::TensorFlow, Environment::OnnxRuntime];
+    pub const ALL: [Environment; 4] =
+        [Environment::PyTorch, Environment::TensorFlow, Environment::OnnxRuntime, Environment::OpenVino];
 
     /// Name in commands and files.
     pub fn name(self) -> &'static str {
@@ -65,6 +67,7 @@ impl Environment {
             Environment::PyTorch => &PYTORCH,
             Environment::TensorFlow => &TENSORFLOW,
             Environment::OnnxRuntime => &ONNXRUNTIME,
+            Environment::OpenVino => &OPENVINO,
         }
     }
 }
@@ -78,6 +81,8 @@ pub enum Framework {
     TensorFlow,
     /// ONNX Runtime with its quantization tools.
     OnnxRuntime,
+    /// OpenVINO with NNCF, which quantizes for it.
+    OpenVino,
 }
 
 impl Framework {
@@ -87,6 +92,7 @@ impl Framework {
             Framework::PyTorch => Environment::PyTorch,
             Framework::TensorFlow => Environment::TensorFlow,
             Framework::OnnxRuntime => Environment::OnnxRuntime,
+            Framework::OpenVino => Environment::OpenVino,
         }
     }
 
@@ -158,6 +164,14 @@ const ONNXRUNTIME: Specification = Specification {
     variable: "CALIPERS_ONNXRUNTIME_PYTHON",
     requirements: include_str!("../python/requirements/onnxruntime.txt"),
     packages: &["onnxruntime", "numpy", "onnx", "onnx_ir", "sympy", "safetensors"],
+};
+
+const OPENVINO: Specification = Specification {
+    name: "openvino",
+    title: "OpenVINO",
+    variable: "CALIPERS_OPENVINO_PYTHON",
+    requirements: include_str!("../python/requirements/openvino.txt"),
+    packages: &["openvino", "nncf", "numpy", "onnx", "safetensors"],
 };
 
 /// The minor versions of Python 3 that the pinned packages exist for, best first.

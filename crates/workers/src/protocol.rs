@@ -5,9 +5,11 @@
 //! input has ended and everything is answered, and at once when the process that asks has died. Tensors never travel in the lines: they are safetensors
 //! files, named by path.
 //!
-//! Weights files hold f32 tensors in ONNX layout, by the names of the ONNX initializers. Data files hold `images`
-//! (u8 `[N, C, H, W]`), `labels` (i64 `[N]`) and `table` (f32 `[C, 256]`); the float input is
-//! `x[n, c, h, w] = table[c, images[n, c, h, w]]`. Logits files hold `logits` (f32 `[N, K]`).
+//! Weights files hold f32 tensors in ONNX layout, by the names of the ONNX initializers. Data files are of two forms.
+//! One holds `images` (u8 `[N, C, H, W]`) and `table` (f32 `[C, 256]`), for a model of one input
+//! `x[n, c, h, w] = table[c, images[n, c, h, w]]`. The other holds `input/NAME` for each of the model's inputs, of the
+//! input's own type, `[N, ...]`. Both may hold `labels` (i64 `[N]`), which training needs. Logits files hold `logits`
+//! (f32 `[N, K]`), the model's first output.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,10 +17,21 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+mod artefact;
 mod gaps;
+mod training;
 
+pub use artefact::{
+    Evaluate, Evaluated, ExecutedOperator, Kind, Load, Loaded, Profile, Profiled, ProfiledOperator, Quantize,
+    Quantized, ReadWeights, SaveFloat, Saved, StoredTensor, StoredTensors, Time, Timed, Tuning, Unload,
+    Variant,
+};
 pub use gaps::{
     AskCapability, Asked, Class, Ending, Found, Operator, Outcome, Probe, Probed, Role, StoredWeight, Verdict,
+};
+pub use training::{
+    Epoch, Finished, TrainBegin, TrainDrop, TrainEpoch, TrainFinish, TrainMode, TrainRestore, TrainSave,
+    TrainState, Trainer,
 };
 
 /// One command of the protocol: its arguments are the implementing struct's fields.
@@ -72,6 +85,8 @@ commands! {
     TrainBegin "train_begin" Build => Trainer,
     TrainEpoch "train_epoch" Train => Epoch,
     TrainState "train_state" Save => Nothing,
+    TrainSave "train_save" Save => Nothing,
+    TrainRestore "train_restore" Load => Nothing,
     TrainFinish "train_finish" Convert => Finished,
     TrainDrop "train_drop" Other => Nothing,
     SaveFloat "save_float" Build => Saved,
@@ -79,6 +94,8 @@ commands! {
     Load "load" Load => Loaded,
     Evaluate "evaluate" Evaluate => Evaluated,
     Time "time" Time => Timed,
+    Profile "profile" Profile => Profiled,
+    ReadWeights "read_weights" Load => StoredTensors,
     Unload "unload" Other => Nothing,
     Probe "probe" Build => Probed,
     AskCapability "capability" Build => Asked,
@@ -106,6 +123,9 @@ pub struct Greeting {
     pub threads: usize,
     /// Process id of the worker.
     pub pid: u32,
+    /// Accelerators that the framework can compute on, in its own words; none on a machine without them.
+    #[serde(default)]
+    pub devices: Vec<String>,
 }
 
 /// Computes the logits of the native float model in evaluation mode.
@@ -121,243 +141,6 @@ pub struct Logits {
     pub batch: usize,
     /// Logits file to write.
     pub output: PathBuf,
-}
-
-/// What a trainer trains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrainMode {
-    /// The float model.
-    Float,
-    /// The model with fake quantization.
-    Qat,
-}
-
-/// Makes a trainer. The update rule is `v <- momentum v + g + weight_decay w; w <- w - rate v`, with v from 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainBegin {
-    /// ONNX file.
-    pub model: PathBuf,
-    /// Weights file to start from; `None` takes the model file's own initializers.
-    pub weights: Option<PathBuf>,
-    /// Float or fake-quantized.
-    pub mode: TrainMode,
-    /// Which of the framework's tools: `eager`, `fx`, `keras`, `tflite`, `tfmot`.
-    pub path: String,
-    /// Momentum, 0 to 1.
-    pub momentum: f64,
-    /// Weight decay, added to the gradient.
-    pub weight_decay: f64,
-}
-
-/// Answer to [`TrainBegin`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Trainer {
-    /// Handle of the trainer, for the other `Train` commands.
-    pub trainer: u64,
-}
-
-/// Trains one pass over a data file, in its order; the last, smaller batch is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainEpoch {
-    /// Handle of [`Trainer`].
-    pub trainer: u64,
-    /// Data file.
-    pub data: PathBuf,
-    /// Samples per step.
-    pub batch: usize,
-    /// One rate for the whole epoch, or one for each step.
-    pub learning_rates: Vec<f64>,
-}
-
-/// Answer to [`TrainEpoch`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    /// Steps that were done.
-    pub steps: u64,
-    /// Mean loss.
-    pub loss: f64,
-    /// Share of samples that were classified correctly in training, 0 to 1.
-    pub accuracy: f64,
-    /// Wall-clock seconds of the epoch.
-    pub seconds: f64,
-    /// Wall-clock seconds of each step.
-    pub step_seconds: Vec<f64>,
-}
-
-/// Writes the trainer's weights (running statistics included; in QAT the float master weights).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainState {
-    /// Handle of [`Trainer`].
-    pub trainer: u64,
-    /// Weights file to write.
-    pub output: PathBuf,
-}
-
-/// Turns the trainer into its deployed artefact (8 bit after QAT) and frees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainFinish {
-    /// Handle of [`Trainer`].
-    pub trainer: u64,
-    /// Folder to write.
-    pub artefact: PathBuf,
-}
-
-/// Answer to [`TrainFinish`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finished {
-    /// The artefact's main file, whose size counts.
-    pub file: PathBuf,
-    /// Its size in bytes.
-    pub file_bytes: u64,
-    /// Wall-clock seconds of the conversion.
-    pub convert_seconds: f64,
-}
-
-/// Frees a trainer without saving anything.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainDrop {
-    /// Handle of [`Trainer`].
-    pub trainer: u64,
-}
-
-/// Saves the float model as the framework's users would.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SaveFloat {
-    /// ONNX file.
-    pub model: PathBuf,
-    /// Weights file.
-    pub weights: PathBuf,
-    /// Folder to write.
-    pub artefact: PathBuf,
-}
-
-/// Answer to [`SaveFloat`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Saved {
-    /// The artefact's main file, whose size counts.
-    pub file: PathBuf,
-    /// Its size in bytes.
-    pub file_bytes: u64,
-}
-
-/// Quantizes after training, with calibration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Quantize {
-    /// Which of the framework's tools: `eager`, `fx`, `tflite`.
-    pub path: String,
-    /// ONNX file.
-    pub model: PathBuf,
-    /// Weights file.
-    pub weights: PathBuf,
-    /// Data file to calibrate on, all of it, in its order.
-    pub data: PathBuf,
-    /// Samples per calibration step.
-    pub batch: usize,
-    /// Folder to write.
-    pub artefact: PathBuf,
-}
-
-/// Answer to [`Quantize`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Quantized {
-    /// The artefact's main file, whose size counts.
-    pub file: PathBuf,
-    /// Its size in bytes.
-    pub file_bytes: u64,
-    /// Wall-clock seconds of the preparation.
-    pub prepare_seconds: f64,
-    /// Wall-clock seconds of the calibration.
-    pub calibrate_seconds: f64,
-    /// Wall-clock seconds of the conversion.
-    pub convert_seconds: f64,
-    /// Samples that were calibrated on.
-    pub samples: u64,
-}
-
-/// What was done to the model of an artefact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Variant {
-    /// Trained in float.
-    Float,
-    /// Trained on in float for as long as QAT.
-    FloatFinetuned,
-    /// Quantized after training, with calibration.
-    PtqStatic,
-    /// Trained with fake quantization.
-    Qat,
-}
-
-/// Loads an artefact, to evaluate and time it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Load {
-    /// Which of the framework's tools made it.
-    pub path: String,
-    /// What was done to it.
-    pub variant: Variant,
-    /// ONNX file that it was made from.
-    pub model: PathBuf,
-    /// Its folder.
-    pub artefact: PathBuf,
-}
-
-/// Answer to [`Load`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Loaded {
-    /// Handle for [`Evaluate`], [`Time`] and [`Unload`].
-    pub handle: u64,
-    /// Operator kind to count, of those that really run in 8 bit.
-    pub quantized: BTreeMap<String, u64>,
-    /// Operator kind to count, of those that run in float.
-    pub float: BTreeMap<String, u64>,
-}
-
-/// Runs a loaded artefact over a data file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluate {
-    /// Handle of [`Loaded`].
-    pub handle: u64,
-    /// Data file.
-    pub data: PathBuf,
-    /// Samples per step.
-    pub batch: usize,
-    /// Logits file to write.
-    pub output: PathBuf,
-}
-
-/// Answer to [`Evaluate`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluated {
-    /// Wall-clock seconds of all inferences.
-    pub seconds: f64,
-}
-
-/// Times a loaded artefact at batch 1, from float32 input in memory to float32 logits in memory.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Time {
-    /// Handle of [`Loaded`].
-    pub handle: u64,
-    /// Data file.
-    pub data: PathBuf,
-    /// How many of its leading samples to take in turn.
-    pub samples: usize,
-    /// Inferences to time.
-    pub count: usize,
-}
-
-/// Answer to [`Time`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Timed {
-    /// Wall-clock nanoseconds of each inference.
-    pub nanoseconds: Vec<u64>,
-}
-
-/// Frees a loaded artefact.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Unload {
-    /// Handle of [`Loaded`].
-    pub handle: u64,
 }
 
 /// Ends the worker, after the answer, with exit status 0.
@@ -392,6 +175,8 @@ pub enum Stage {
     Evaluate,
     /// Timing.
     Time,
+    /// Profiling.
+    Profile,
     /// A stage that this version does not know.
     #[serde(other)]
     Other,
@@ -410,6 +195,7 @@ impl std::fmt::Display for Stage {
             Stage::Load => "load",
             Stage::Evaluate => "evaluate",
             Stage::Time => "time",
+            Stage::Profile => "profile",
             Stage::Other => "other",
         })
     }

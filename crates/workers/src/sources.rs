@@ -39,6 +39,13 @@ pub fn files() -> &'static [(&'static str, &'static str)] {
     embedded::FILES
 }
 
+/// Hash of the worker's Python files that `wanted` chooses by name below the folder that [`unpack`] returns: what a
+/// result depends on that they had a part in.
+pub fn fingerprint(wanted: impl Fn(&str) -> bool) -> String {
+    let chosen: Vec<_> = embedded::FILES.iter().filter(|(name, _)| wanted(name)).copied().collect();
+    hash(&chosen)
+}
+
 fn unpack_files(cache: &Path, files: &[(&str, &str)]) -> Result<PathBuf, UnpackError> {
     let workers = cache.join("workers");
     let target = workers.join(hash(files));

@@ -58,3 +58,9 @@ fn tensorflow_is_installed_and_its_worker_answers() {
 fn onnxruntime_is_installed_and_its_worker_answers() {
     greets(Framework::OnnxRuntime, "onnxruntime");
 }
+
+#[test]
+#[ignore = "installs packages"]
+fn openvino_is_installed_and_its_worker_answers() {
+    greets(Framework::OpenVino, "nncf");
+}

@@ -1,11 +1,12 @@
 //! The page in a real browser: opened, clicked, filtered, and on the screen of a phone.
 
+#[path = "../../../study/tests/page/browser.rs"]
+mod browser;
 mod large;
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use calipers_gaps::report::{Cell, Report, html};
 use serde_json::Value;
@@ -14,8 +15,6 @@ use serde_json::Value;
 const HARNESS: &str = include_str!("harness.js");
 /// Width of a phone's screen.
 const PHONE: u32 = 390;
-/// Browser time after which the page has answered or will not, in milliseconds.
-const PATIENCE: u32 = 60_000;
 
 fn small() -> Report {
     serde_json::from_str(include_str!("small.json")).expect("the fixture follows the schema")
@@ -26,22 +25,8 @@ fn scripts(cell: &Cell) -> Vec<String> {
     vec![shared, format!("def path_{}(model): ...\n", cell.path), format!("print({:?})\n", cell.key())]
 }
 
-/// A browser that can be started without a screen.
-fn chromium() -> Option<PathBuf> {
-    let folders = env::var_os("PATH")?;
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let mut places = env::split_paths(&folders).flat_map(|folder| names.map(|name| folder.join(name)));
-    places
-        .find(|place| place.is_file())
-        .or_else(|| Some(PathBuf::from("/usr/bin/chromium")).filter(|it| it.is_file()))
-}
-
-/// The narrowest window of a browser without a screen; a narrower page stands in a frame.
-const NARROWEST: u32 = 500;
-
 /// What the harness found in the page at a width, opened at a cell.
-fn driven(browser: &Path, page: &str, width: u32, cell: &str) -> Value {
-    let folder = tempfile::tempdir().expect("a folder for the test");
+fn driven(chromium: &Path, page: &str, width: u32, cell: &str) -> Value {
     let head = "<meta name=\"viewport\"";
     assert!(page.contains(head) && page.contains("script-src 'sha256-"));
     let page = page.replacen("script-src ", "script-src 'nonce-harness' ", 1).replacen(
@@ -49,36 +34,7 @@ fn driven(browser: &Path, page: &str, width: u32, cell: &str) -> Value {
         &format!("<script nonce=\"harness\">{HARNESS}</script>\n{head}"),
         1,
     );
-    let path = folder.path().join("page.html");
-    fs::write(&path, page).expect("the page is written");
-    let around = folder.path().join("around.html");
-    let frame = format!(
-        "<!DOCTYPE html><meta charset=\"utf-8\"><pre id=\"findings\"></pre>\n<script>\naddEventListener('message', \
-         (event) => {{ document.getElementById('findings').textContent = event.data; }});\n</script>\n\
-         <iframe src=\"page.html#{cell}\" style=\"width:{width}px;height:844px;border:0\"></iframe>\n"
-    );
-    fs::write(&around, frame).expect("the page around it is written");
-    let address = match width < NARROWEST {
-        true => format!("file://{}", around.display()),
-        false => format!("file://{}#{cell}", path.display()),
-    };
-    let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
-        .arg(format!("--virtual-time-budget={PATIENCE}"))
-        .arg(format!("--window-size={},1000", width.max(NARROWEST)))
-        .args(["--dump-dom", &address])
-        .output()
-        .expect("the browser starts");
-    let dom = String::from_utf8_lossy(&output.stdout);
-    let (_, findings) = dom.split_once("<pre id=\"findings\">").unwrap_or_else(|| {
-        panic!("no page came back: {}", String::from_utf8_lossy(&output.stderr));
-    });
-    let (findings, _) = findings.split_once("</pre>").expect("the end of the findings");
-    let plain =
-        findings.replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", "\u{a0}").replace("&amp;", "&");
-    serde_json::from_str(&plain).expect("findings are JSON")
+    browser::findings(chromium, &page, width, cell, &[])
 }
 
 fn visible(report: &Report, keep: impl Fn(&Cell) -> bool) -> u64 {
@@ -135,7 +91,7 @@ fn check(report: &Report, found: &Value) {
 
 #[test]
 fn a_reader_finds_the_evidence() {
-    let Some(browser) = chromium() else {
+    let Some(browser) = browser::chromium() else {
         println!("left out: the page in a browser (no chromium on this machine)");
         return;
     };

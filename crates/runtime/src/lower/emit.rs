@@ -77,8 +77,8 @@ impl<'a> Emitter<'a> {
             .filter_map(|axis| axes.iter().position(|other| other == axis))
             .collect();
         let kernel = Kernel::Permute { width: self.width(value)?, shape: physical, permutation };
-        let info = self.info(&kernel, self.scope.graph.value(value).name.clone(), value);
-        self.push_value(info, kernel, [Some(from), None], value, order)
+        let info = self.info(&kernel, self.scope.graph.value(value).name.clone(), value)?;
+        Ok(self.push_value(info, kernel, [Some(from), None], value, order))
     }
 
     /// The data of a value that follows from constants.
@@ -117,8 +117,8 @@ impl<'a> Emitter<'a> {
         value: ValueId,
         order: Order,
     ) -> Result<Operand, Error> {
-        let info = self.info(&kernel, self.scope.graph.node(end).name.clone(), value);
-        self.push_value(info, kernel, inputs, value, order)
+        let info = self.info(&kernel, self.scope.graph.node(end).name.clone(), value)?;
+        Ok(self.push_value(info, kernel, inputs, value, order))
     }
 
     /// Adds a step whose result has no name: an f32 buffer of these extents.
@@ -129,14 +129,15 @@ impl<'a> Emitter<'a> {
         inputs: [Option<Operand>; 2],
         shape: Vec<usize>,
     ) -> Operand {
+        let bytes = shape.iter().product::<usize>() * size_of::<f32>();
         let info = StepInfo {
             index: self.steps.len(),
             node: self.scope.graph.node(end).name.clone(),
             kernel: kernel.name(),
             shape,
+            bytes,
         };
-        let bytes = info.shape.iter().product::<usize>() * size_of::<f32>();
-        self.push(info, kernel, inputs, bytes)
+        self.push(info, kernel, inputs)
     }
 
     /// Lets `value` lie where an operand does.
@@ -192,8 +193,10 @@ impl<'a> Emitter<'a> {
             }
         }
         let mut results = Vec::with_capacity(outputs.len());
+        let mut written = 0;
         for &value in outputs {
             let bytes = self.packed_bytes(value)?;
+            written += bytes;
             self.lifetimes.push(Lifetime { bytes, first: now, last: now });
             let buffer = self.lifetimes.len() - 1;
             self.places.insert((value, Order::Logical), Operand::Buffer(buffer));
@@ -208,6 +211,7 @@ impl<'a> Emitter<'a> {
                 Definition::TfLite(unit) => unit.name(),
             },
             shape: outputs.first().map_or_else(Vec::new, |value| scope.shape(*value).to_vec()),
+            bytes: written,
         };
         self.steps
             .push(Step { info, work: Work::Tensors { definition, inputs: arguments, outputs: results } });
@@ -287,13 +291,14 @@ impl<'a> Emitter<'a> {
         Ok(Delivery { name, operand, dtype: self.scope.dtype(value), shape, reorder })
     }
 
-    fn info(&self, kernel: &Kernel, node: String, value: ValueId) -> StepInfo {
-        StepInfo {
+    fn info(&self, kernel: &Kernel, node: String, value: ValueId) -> Result<StepInfo, Error> {
+        Ok(StepInfo {
             index: self.steps.len(),
             node,
             kernel: kernel.name(),
             shape: self.scope.shape(value).to_vec(),
-        }
+            bytes: self.packed_bytes(value)?,
+        })
     }
 
     fn push_value(
@@ -303,25 +308,18 @@ impl<'a> Emitter<'a> {
         inputs: [Option<Operand>; 2],
         value: ValueId,
         order: Order,
-    ) -> Result<Operand, Error> {
-        let bytes = self.packed_bytes(value)?;
-        let output = self.push(info, kernel, inputs, bytes);
+    ) -> Operand {
+        let output = self.push(info, kernel, inputs);
         self.places.insert((value, order), output);
-        Ok(output)
+        output
     }
 
-    fn push(
-        &mut self,
-        info: StepInfo,
-        kernel: Kernel,
-        inputs: [Option<Operand>; 2],
-        bytes: usize,
-    ) -> Operand {
+    fn push(&mut self, info: StepInfo, kernel: Kernel, inputs: [Option<Operand>; 2]) -> Operand {
         let now = self.steps.len();
         for operand in inputs.into_iter().flatten() {
             self.read(operand, now);
         }
-        self.lifetimes.push(Lifetime { bytes, first: now, last: now });
+        self.lifetimes.push(Lifetime { bytes: info.bytes, first: now, last: now });
         let output = self.lifetimes.len() - 1;
         self.steps.push(Step { info, work: Work::Kernel { kernel, inputs, output } });
         Operand::Buffer(output)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cell::Framework;
+use crate::cell::{Framework, Tuning};
 use crate::latency::digest;
 use crate::material::InitialModel;
 use crate::record::Record;
@@ -28,21 +28,47 @@ pub(crate) fn assemble(
             bench.material.facts.dropped_from_training
         ));
     }
-    notes.push(format!(
-        "Post-training quantization is calibrated on {} training images, as in the paper.",
-        bench.material.facts.calibration
-    ));
+    let calibration = bench.material.facts.calibration;
+    notes.push(if bench.spec.train.is_some() {
+        format!("Static quantization is calibrated on {calibration} training samples, as in the paper.")
+    } else {
+        format!("Static quantization is calibrated on {calibration} samples that are not test samples.")
+    });
+    if let Some(lender) = bench.spec.lender().filter(|_| bench.spec.chosen().count() > 1) {
+        notes.push(format!(
+            "Shared weights are those that {} trained; ONNX Runtime, OpenVINO and Calipers quantize and run those alone, since \
+             they train nothing here.",
+            lender.title()
+        ));
+    }
+    let mut labels = std::collections::BTreeSet::new();
+    for cell in
+        cells.iter().filter(|cell| cell.metrics.integer.is_some_and(|shares| differs(model, shares.all_macs)))
+    {
+        labels.insert(format!("{} {}", cell.cell.framework.title(), cell.cell.path));
+    }
+    if !labels.is_empty() {
+        notes.push(format!(
+            "The multiply-accumulates that were seen to execute are not those of the model ({}) in: {}.",
+            calipers_inspect::number::count(usize::try_from(model.facts.macs).unwrap_or(usize::MAX)),
+            labels.into_iter().collect::<Vec<_>>().join(", ")
+        ));
+    }
     if bench.spec.cells(seed).is_empty() {
         notes.push(String::from("No chosen path makes the chosen variants."));
     }
-    let steps = bench.spec.qat.epochs * bench.material.facts.train.div_ceil(bench.spec.train.batch);
-    let is_short =
-        |cell: &CellReport| cell.cell.path == "tfmot" && cell.status == Status::Ok && steps < SETTLED;
+    let steps = bench.extra_epochs().len() * bench.material.steps();
+    let is_short = |cell: &CellReport| {
+        cell.cell.path == "tfmot"
+            && cell.cell.tuning == Tuning::Default
+            && cell.status == Status::Ok
+            && steps < SETTLED
+    };
     if cells.iter().any(is_short) {
         notes.push(format!(
             "TFMOT's activation ranges start at -6 and 6 and move by a thousandth each step: after the {steps} steps of \
-             this study's QAT they are still mostly where they began, which may cost it accuracy (this study does not test \
-             whether it does). PyTorch's ranges start from the first batch."
+             this study's QAT they are still mostly where they began. What that costs, the tuned line shows, whose ranges \
+             start from the data."
         ));
     }
     let failed = cells.iter().filter(|cell| cell.status == Status::Failed).count();
@@ -75,4 +101,10 @@ pub(crate) fn assemble(
         timing,
         notes,
     }
+}
+
+/// Whether the multiply-accumulates that executed differ from the model's by more than a hundredth.
+fn differs(model: &InitialModel, found: u64) -> bool {
+    let (found, expected) = (found as f64, model.facts.macs as f64);
+    expected > 0.0 && (found - expected).abs() > 0.01 * expected
 }

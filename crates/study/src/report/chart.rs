@@ -1,297 +1,241 @@
-//! Bar charts as inline SVG; colours come from the page's style sheet.
+//! Charts as inline SVG in panels, one for each framework, with one axis for all; colours come from the page's style sheet.
+//!
+//! A mark stands below its label and its number, so that a panel can be read at the width of a phone.
+
+pub(super) mod axis;
+pub(super) mod histogram;
+pub(super) mod lines;
+pub(super) mod scatter;
 
 use std::fmt::Write as _;
 
 use calipers_inspect::escape;
-use calipers_inspect::number::{fixed, three};
 
-use crate::cell::{Framework, Variant, variant_name};
-use crate::report::row::{Estimate, Row, Spread, is_quantized, rows};
-use crate::report::verdict::{cost, is_trained};
-use crate::report::{Report, Status};
+use axis::Axis;
 
-/// A chart: bars from zero, grouped by framework.
+/// Marks of one quantity, in panels.
 #[derive(Clone, Debug)]
 pub(super) struct Chart {
-    /// For the page's links and the SVG's labels.
-    id: &'static str,
-    pub title: &'static str,
-    /// What the whiskers are, in a sentence.
-    pub legend: &'static str,
-    unit: &'static str,
-    /// Dots with whiskers around zero in place of bars.
-    dots: bool,
-    bars: Vec<Bar>,
+    /// For links, and for the labels of the panels.
+    pub id: String,
+    pub title: String,
+    /// What the marks mean, in a sentence.
+    pub legend: String,
+    pub unit: &'static str,
+    pub panels: Vec<Panel>,
 }
 
+/// The marks of one framework.
 #[derive(Clone, Debug)]
-struct Bar {
-    framework: Framework,
-    label: String,
-    variant: Variant,
-    content: Content,
+pub(super) struct Panel {
+    pub title: String,
+    pub entries: Vec<Entry>,
 }
 
+/// A mark with its label and its number.
 #[derive(Clone, Debug)]
-enum Content {
-    Value { value: f64, whisker: Option<(f64, f64)>, text: String },
-    Word(&'static str),
+pub(super) struct Entry {
+    pub label: String,
+    /// Class of the mark, which gives it its colour.
+    pub class: &'static str,
+    pub mark: Mark,
+    /// The number as it is written.
+    pub text: String,
 }
 
-impl Content {
-    fn of(estimate: Estimate, write: fn(f64) -> String) -> Content {
-        Content::Value { value: estimate.value, whisker: estimate.ends(), text: write(estimate.value) }
-    }
+/// What is drawn.
+#[derive(Clone, Debug)]
+pub(super) enum Mark {
+    /// A bar from zero, or a dot where the axis is logarithmic, with the ends of its interval.
+    Bar(f64, Option<(f64, f64)>),
+    /// A dot with the ends of its interval.
+    Dot(f64, Option<(f64, f64)>),
+    /// Least, quartiles and greatest.
+    Box([f64; 5]),
+    /// Parts of a whole side by side: class, label, size.
+    Stack(Vec<(&'static str, &'static str, f64)>),
+    /// Nothing but the text.
+    Nothing,
 }
 
-/// The charts that there are numbers for.
-pub(super) fn charts(report: &Report) -> Vec<Chart> {
-    let rows = rows(report);
-    let chart = |id, title, unit, legend, get: &dyn Fn(&Row<'_>) -> Option<Content>, applies: &[Variant]| {
-        let of = rows.iter().filter(|row| applies.contains(&row.variant));
-        let bars = of.filter_map(|row| {
-            let content = match (get(row), row.status()) {
-                (Some(content), _) => content,
-                (None, Status::Ok) if !row.withheld => return None,
-                (None, _) => Content::Word(row.status_name()),
-            };
-            let label = row.name();
-            Some(Bar { framework: row.framework, label, variant: row.variant, content })
-        });
-        Chart { id, title, legend, unit, dots: false, bars: bars.collect() }
-    };
-    let all = crate::cell::VARIANTS;
-    let quantized: Vec<Variant> = all.into_iter().filter(|&variant| is_quantized(variant)).collect();
-    let accuracy = |row: &Row<'_>| {
-        let share = row.accuracy()?;
-        let spread = match share.spread {
-            Spread::Unknown => Spread::Unknown,
-            Spread::Interval(low, high) => Spread::Interval(100.0 * low, 100.0 * high),
-            Spread::Deviation(deviation) => Spread::Deviation(100.0 * deviation),
-        };
-        Some(Content::of(Estimate { value: 100.0 * share.value, spread }, |value| fixed(value, 1)))
-    };
-    let against_float = |row: &Row<'_>| {
-        let cost = cost(row, &rows).filter(|_| is_trained(report))?;
-        let sign = if cost.value > 0.0 { "+" } else { "" };
-        let text = format!("{sign}{}", fixed(100.0 * cost.value, 2));
-        Some(Content::Value {
-            value: 100.0 * cost.value,
-            whisker: Some((100.0 * cost.low, 100.0 * cost.high)),
-            text,
-        })
-    };
-    let latency = |row: &Row<'_>| {
-        let (p50, p90, _) = row.latency()?;
-        Some(Content::Value {
-            value: p50.value,
-            whisker: Some((p50.value, p90.value)),
-            text: three(p50.value),
-        })
-    };
-    let mut charts = vec![
-        chart(
-            "accuracy",
-            "Accuracy",
-            "%",
-            "Top-1 on the test split. Whiskers: 95 % interval.",
-            &accuracy,
-            &all,
-        ),
-        Chart {
-            dots: true,
-            ..chart(
-                "cost",
-                "Accuracy against float",
-                "points",
-                "Difference to the float model of the same framework, on the same images. Whiskers: 95 % interval.",
-                &against_float,
-                &quantized,
-            )
-        },
-        chart(
-            "latency",
-            "Latency",
-            "ms",
-            "Median time of one inference at batch 1. Whiskers: up to the 90th percentile.",
-            &latency,
-            &all,
-        ),
-        chart(
-            "size",
-            "File size",
-            "MiB",
-            "The file that is deployed.",
-            &|row| Some(Content::of(row.mebibytes()?, three)),
-            &all,
-        ),
-        chart(
-            "training",
-            "Training time",
-            "s per epoch",
-            "Median over the epochs of this variant.",
-            &|row| Some(Content::of(row.seconds_per_epoch()?, three)),
-            &[Variant::Float, Variant::FloatFinetuned, Variant::Qat],
-        ),
-        chart(
-            "calibration",
-            "Post-training quantization",
-            "s",
-            "Preparing, calibrating and converting.",
-            &|row| Some(Content::of(row.calibration()?, three)),
-            &[Variant::PtqStatic],
-        ),
-    ];
-    charts.retain(|chart| chart.bars.iter().any(|bar| matches!(bar.content, Content::Value { .. })));
-    charts
-}
-
-const WIDTH: f64 = 430.0;
-const LEFT: f64 = 156.0;
-const RIGHT: f64 = 50.0;
-const ROW: f64 = 24.0;
-const HEAD: f64 = 28.0;
-const AXIS: f64 = 26.0;
+/// Width of a panel; as many characters of a label and a number fit into it as they have.
+const WIDTH: f64 = 360.0;
+const ROW: f64 = 32.0;
+const AXIS: f64 = 18.0;
+/// Room beside the axis for half of the last tick's text and for whiskers.
+const MARGIN: f64 = 12.0;
+/// Width of a letter in a part of a stack, at most.
+const LETTER: f64 = 6.4;
 
 impl Chart {
-    /// The chart as an SVG element.
-    pub fn svg(&self) -> String {
-        let groups = self.bars.iter().map(|bar| bar.framework).collect::<std::collections::BTreeSet<_>>();
-        let body = groups.len() as f64 * HEAD + self.bars.len() as f64 * ROW;
-        let (low, high, step) = self.scale();
-        let x = |value: f64| LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT);
+    /// Whether anything is drawn.
+    pub fn is_empty(&self) -> bool {
+        self.entries().all(|entry| matches!(entry.mark, Mark::Nothing))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.panels.iter().flat_map(|panel| &panel.entries)
+    }
+
+    /// The chart as a figure, whose title is a heading of a level.
+    pub fn html(&self, level: u8) -> String {
+        let axis = self.axis();
+        let scale = if axis.is_logarithmic() { " The axis is logarithmic." } else { "" };
+        // The axis of a stack is in shares, whatever its numbers are in.
+        let is_stack = self.entries().any(|entry| matches!(entry.mark, Mark::Stack(_)));
+        let unit = if is_stack { String::new() } else { format!(", {}", self.unit) };
         let mut out = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\">\n\
-             <title id=\"{id}-title\">{}, {}</title>\n<desc id=\"{id}-desc\">{}</desc>\n",
-            body + AXIS,
-            escape(self.title),
-            escape(self.unit),
-            escape(&self.description()),
-            id = self.id,
+            "<figure class=\"chart\" id=\"{}\">\n<figcaption><h{level}>{}{}</h{level}><span>{}{scale}</span></figcaption>\n\
+             <div class=\"panels\">\n",
+            self.id,
+            escape(&self.title),
+            escape(&unit),
+            escape(&self.legend),
         );
-        let ticks = ((high - low) / step).round() as usize;
-        for tick in 0..=ticks {
-            let value = low + tick as f64 * step;
-            let zero = if value.abs() < step / 1e6 { " zero" } else { "" };
-            let (at, end) = (x(value), body + 4.0);
-            let _ = write!(
-                out,
-                "<line class=\"grid{zero}\" x1=\"{at:.1}\" y1=\"4\" x2=\"{at:.1}\" y2=\"{end:.1}\"/>"
-            );
-            let text = tick_text(value, step);
-            let _ =
-                writeln!(out, "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\">{text}</text>", body + 19.0);
+        for panel in &self.panels {
+            self.panel(&mut out, panel, &axis);
         }
-        let mut y = 0.0;
-        let mut group = None;
-        for bar in &self.bars {
-            if group != Some(bar.framework) {
-                group = Some(bar.framework);
-                let title = bar.framework.title();
-                let _ =
-                    writeln!(out, "<text class=\"group\" x=\"0\" y=\"{:.1}\">{title}</text>", y + HEAD - 9.0);
-                y += HEAD;
-            }
-            self.bar(&mut out, bar, y, &x);
-            y += ROW;
-        }
-        out.push_str("</svg>\n");
+        out.push_str("</div>\n</figure>\n");
         out
     }
 
-    fn bar(&self, out: &mut String, bar: &Bar, y: f64, x: &dyn Fn(f64) -> f64) {
-        let middle = y + ROW / 2.0;
-        let base = middle + 4.5;
-        let _ = write!(out, "<text class=\"label\" x=\"10\" y=\"{base:.1}\">{}</text>", escape(&bar.label));
-        let (value, whisker, text) = match &bar.content {
-            Content::Word(word) => {
-                let _ = writeln!(
-                    out,
-                    "<text class=\"word\" x=\"{:.1}\" y=\"{base:.1}\">{word}</text>",
-                    x(0.0) + 6.0
-                );
-                return;
+    fn axis(&self) -> Axis {
+        let mut values: Vec<f64> = Vec::new();
+        let mut may_be_logarithmic = true;
+        for entry in self.entries() {
+            match &entry.mark {
+                Mark::Bar(value, ends) => values.extend(with_ends(*value, *ends)),
+                Mark::Dot(value, ends) => {
+                    may_be_logarithmic = false;
+                    values.extend(with_ends(*value, *ends));
+                }
+                Mark::Box(five) => values.extend(five),
+                Mark::Stack(_) => return Axis::of_shares(),
+                Mark::Nothing => {}
             }
-            Content::Value { value, whisker, text } => (*value, *whisker, text),
-        };
-        let class = variant_name(bar.variant);
-        if self.dots {
-            let _ =
-                write!(out, "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{middle:.1}\" r=\"5\"/>", x(value));
-        } else {
-            let (from, to) = (x(0.0), x(value).max(x(0.0) + 1.0));
-            let _ = write!(
-                out,
-                "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"2\"/>",
-                y + 4.0,
-                to - from,
-                ROW - 8.0
-            );
         }
-        let mut end = x(value);
-        if let Some((low, high)) = whisker.filter(|(low, high)| low < high) {
-            let (from, to) = (x(low), x(high));
-            let _ = write!(
-                out,
-                "<path class=\"whisker\" d=\"M{from:.1} {middle:.1}H{to:.1}M{to:.1} {top:.1}v8\"/>",
-                top = middle - 4.0
-            );
-            if low < value {
-                let _ = write!(out, "<path class=\"whisker\" d=\"M{from:.1} {:.1}v8\"/>", middle - 4.0);
-            }
-            end = end.max(to);
-        }
-        let _ = writeln!(
-            out,
-            "<text class=\"value\" x=\"{:.1}\" y=\"{base:.1}\">{}</text>",
-            end + 6.0,
-            escape(text)
-        );
+        Axis::of(&values, may_be_logarithmic)
     }
 
-    /// Ends of the axis and the step between its ticks.
-    fn scale(&self) -> (f64, f64, f64) {
-        let (mut low, mut high) = (0.0f64, 0.0f64);
-        for bar in &self.bars {
-            if let Content::Value { value, whisker, .. } = &bar.content {
-                let (from, to) = whisker.unwrap_or((*value, *value));
-                low = low.min(*value).min(from);
-                high = high.max(*value).max(to);
-            }
+    fn panel(&self, out: &mut String, panel: &Panel, axis: &Axis) {
+        let body = panel.entries.len() as f64 * ROW;
+        let at = |value: f64| 2.0 + axis.place(value) * (WIDTH - 2.0 - MARGIN);
+        let _ = write!(
+            out,
+            "<div class=\"panel\">\n<p class=\"panel-title\">{}</p>\n<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" \
+             aria-label=\"{}\">\n<g class=\"axis\">",
+            escape(&panel.title),
+            body + AXIS,
+            escape(&self.description(panel)),
+        );
+        for (value, text) in axis.ticks() {
+            let zero = if value == 0.0 { " zero" } else { "" };
+            let x = at(value);
+            // The lines stand behind the marks alone, so that none runs through a label.
+            let rows = 0..panel.entries.len();
+            let bands: String =
+                rows.map(|row| format!("M{x:.1} {:.0}v14", row as f64 * ROW + 16.0)).collect();
+            let _ = write!(
+                out,
+                "<path class=\"grid{zero}\" d=\"{bands}\"/><text x=\"{x:.1}\" y=\"{:.1}\">{text}</text>",
+                body + 13.0
+            );
         }
-        if high <= low {
-            high = low + 1.0;
+        out.push_str("</g>\n");
+        for (index, entry) in panel.entries.iter().enumerate() {
+            let top = index as f64 * ROW;
+            let _ = write!(
+                out,
+                "<text class=\"name\" x=\"0\" y=\"{y:.1}\">{}</text><text class=\"number\" x=\"{WIDTH}\" y=\"{y:.1}\">{}</text>",
+                escape(&entry.label),
+                escape(&entry.text),
+                y = top + 13.0
+            );
+            draw(out, entry, top + 18.0, axis, &at);
+            out.push('\n');
         }
-        let step = nice((high - low) / 4.0);
-        ((low / step).floor() * step, (high / step).ceil() * step, step)
+        out.push_str("</svg>\n</div>\n");
     }
 
     /// The numbers in words, for those who hear the chart.
-    fn description(&self) -> String {
-        let mut out = String::from(self.legend);
-        for bar in &self.bars {
-            let value = match &bar.content {
-                Content::Value { text, .. } => format!("{text} {}", self.unit),
-                Content::Word(word) => (*word).to_owned(),
-            };
-            let _ = write!(out, " {} {}: {value}.", bar.framework.title(), bar.label);
+    fn description(&self, panel: &Panel) -> String {
+        let mut out = format!("{}, {}:", self.title, panel.title);
+        for entry in &panel.entries {
+            let _ = write!(out, " {}: {} {};", entry.label, entry.text, self.unit);
         }
         out
     }
+}
 
-    /// Title with the unit.
-    pub fn heading(&self) -> String {
-        format!("{}, {}", self.title, self.unit)
+fn with_ends(value: f64, ends: Option<(f64, f64)>) -> impl Iterator<Item = f64> {
+    std::iter::once(value).chain(ends.into_iter().flat_map(|(low, high)| [low, high]))
+}
+
+/// Draws a mark of height 10 below `top`.
+fn draw(out: &mut String, entry: &Entry, top: f64, axis: &Axis, at: &dyn Fn(f64) -> f64) {
+    let class = entry.class;
+    let middle = top + 5.0;
+    match &entry.mark {
+        Mark::Bar(value, ends) if !axis.is_logarithmic() => {
+            let (from, to) = (at(0.0).min(at(*value)), at(0.0).max(at(*value)));
+            let _ = write!(
+                out,
+                "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"10\" rx=\"1.5\"/>",
+                (to - from).max(1.0)
+            );
+            whisker(out, *ends, middle, at);
+        }
+        Mark::Bar(value, ends) | Mark::Dot(value, ends) => {
+            whisker(out, *ends, middle, at);
+            let _ = write!(
+                out,
+                "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{middle:.1}\" r=\"4.5\"/>",
+                at(*value)
+            );
+        }
+        Mark::Box([least, lower, median, upper, greatest]) => {
+            whisker(out, Some((*least, *greatest)), middle, at);
+            let _ = write!(
+                out,
+                "<rect class=\"{class} box\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"10\"/>\
+                 <path class=\"median\" d=\"M{:.1} {:.1}v12\"/>",
+                at(*lower),
+                (at(*upper) - at(*lower)).max(1.0),
+                at(*median),
+                top - 1.0
+            );
+        }
+        Mark::Stack(parts) => {
+            let whole: f64 = parts.iter().map(|(_, _, size)| size).sum();
+            let mut from = 0.0;
+            for (class, label, size) in parts.iter().filter(|(_, _, size)| *size > 0.0) {
+                let (left, right) = (at(from / whole), at((from + size) / whole));
+                let _ = write!(
+                    out,
+                    "<rect class=\"part {class}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"12\"/>",
+                    top - 1.0,
+                    right - left
+                );
+                if right - left > LETTER * label.chars().count() as f64 + 4.0 {
+                    let _ = write!(
+                        out,
+                        "<text class=\"within in-{class}\" x=\"{:.1}\" y=\"{:.1}\">{label}</text>",
+                        f64::midpoint(left, right),
+                        top + 8.6
+                    );
+                }
+                from += size;
+            }
+        }
+        Mark::Nothing => {}
     }
 }
 
-/// The next larger 1, 2 or 5 times a power of ten.
-fn nice(rough: f64) -> f64 {
-    let power = 10f64.powf(rough.log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * power >= rough * 0.999);
-    factor.unwrap_or(10.0) * power
-}
-
-fn tick_text(value: f64, step: f64) -> String {
-    fixed(value, (-step.log10().floor()).max(0.0) as usize)
+fn whisker(out: &mut String, ends: Option<(f64, f64)>, middle: f64, at: &dyn Fn(f64) -> f64) {
+    let Some((low, high)) = ends.filter(|(low, high)| low < high) else { return };
+    let (from, to, top) = (at(low), at(high), middle - 4.0);
+    let _ = write!(
+        out,
+        "<path class=\"whisker\" d=\"M{from:.1} {middle:.1}H{to:.1}M{from:.1} {top:.1}v8M{to:.1} {top:.1}v8\"/>"
+    );
 }

@@ -33,8 +33,8 @@ pub(super) fn facts(report: &Report) -> Vec<[String; 2]> {
         let value = if value.is_empty() { String::from("could not be started") } else { value.join(", ") };
         facts.push([framework.framework.title().to_owned(), value]);
     }
-    facts.push(["Training split".to_owned(), format!("{} images, hash {}", data.train, data.train_hash)]);
-    facts.push(["Test split".to_owned(), format!("{} images, hash {}", data.test, data.test_hash)]);
+    facts.push(["Training split".to_owned(), format!("{} samples, hash {}", data.train, data.train_hash)]);
+    facts.push(["Test split".to_owned(), format!("{} samples, hash {}", data.test, data.test_hash)]);
     facts
 }
 

@@ -1,9 +1,10 @@
-//! Rows of the comparison: one for each framework, path and variant, over all seeds.
+//! Rows of the comparison: one for each framework, path, tuning, variant and origin of weights, over all seeds.
 
 use calipers_inspect::number::{self, MISSING};
+use calipers_inspect::statistics::wilson;
 
-use crate::cell::{Framework, Variant, variant_name};
-use crate::report::{CellReport, Gates, Metrics, Report, Status};
+use crate::cell::{Cell, Framework, Origin, Tuning, Variant};
+use crate::report::{AgainstFloat, CellReport, Gates, LatencyMetrics, Memory, Metrics, Report, Status};
 use crate::statistics::Interval;
 
 /// A number with what is known of its spread.
@@ -27,13 +28,20 @@ pub(super) enum Spread {
 }
 
 impl Estimate {
+    /// The spread as it stands behind the number: `[low, high]`, `± deviation`, or nothing.
+    pub fn spread_text(&self, write: impl Fn(f64) -> String) -> String {
+        match self.spread {
+            Spread::Unknown => String::new(),
+            Spread::Interval(low, high) => format!("[{}, {}]", write(low), write(high)),
+            Spread::Deviation(deviation) => format!("± {}", write(deviation).trim_start_matches('+')),
+        }
+    }
+
     /// `value [low, high]`, or `value ± deviation`.
     pub fn text(&self, write: impl Fn(f64) -> String) -> String {
-        match self.spread {
-            Spread::Unknown => write(self.value),
-            Spread::Interval(low, high) => format!("{} [{}, {}]", write(self.value), write(low), write(high)),
-            Spread::Deviation(deviation) => format!("{} ± {}", write(self.value), write(deviation)),
-        }
+        let spread = self.spread_text(&write);
+        let gap = if spread.is_empty() { "" } else { " " };
+        format!("{}{gap}{spread}", write(self.value))
     }
 
     /// The lower and the upper end, where they are known.
@@ -43,6 +51,16 @@ impl Estimate {
             Spread::Interval(low, high) => Some((low, high)),
             Spread::Deviation(deviation) => Some((self.value - deviation, self.value + deviation)),
         }
+    }
+
+    /// The same in another unit.
+    pub fn times(self, factor: f64) -> Estimate {
+        let spread = match self.spread {
+            Spread::Unknown => Spread::Unknown,
+            Spread::Interval(low, high) => Spread::Interval(factor * low, factor * high),
+            Spread::Deviation(deviation) => Spread::Deviation(factor * deviation),
+        };
+        Estimate { value: factor * self.value, spread }
     }
 }
 
@@ -56,12 +74,28 @@ pub(super) fn plain(estimate: Option<Estimate>, write: impl Fn(f64) -> String) -
     estimate.map_or_else(|| MISSING.to_owned(), |estimate| write(estimate.value))
 }
 
-/// One framework, path and variant.
+/// A difference of shares in points, with its sign.
+pub(super) fn points(share: f64) -> String {
+    let text = number::fixed(100.0 * share, 2);
+    if share > 0.0 { format!("+{text}") } else { text }
+}
+
+/// A p-value: four decimals are enough.
+pub(super) fn probability(p: f64) -> String {
+    if p < 1e-4 { String::from("< 0.0001") } else { number::fixed(p, 4) }
+}
+
+/// Bytes in MiB, as people read them.
+pub(super) fn mebibytes(bytes: f64) -> String {
+    number::three(number::mebibytes(bytes))
+}
+
+/// One framework, path, tuning, variant and origin of weights.
 #[derive(Clone, Debug)]
 pub(super) struct Row<'a> {
     pub framework: Framework,
-    pub path: &'a str,
     pub variant: Variant,
+    pub weights: Origin,
     /// Its cells, one for each seed.
     pub cells: Vec<&'a CellReport>,
     /// Whether its numbers are withheld because a gate failed.
@@ -72,24 +106,66 @@ pub(super) struct Row<'a> {
 pub(super) fn rows(report: &Report) -> Vec<Row<'_>> {
     let mut rows: Vec<Row<'_>> = Vec::new();
     for cell in &report.cells {
-        let (framework, path, variant) = (cell.cell.framework, cell.cell.path.as_str(), cell.cell.variant);
-        let same = |row: &&mut Row<'_>| (row.framework, row.path, row.variant) == (framework, path, variant);
-        match rows.iter_mut().find(same) {
+        match rows.iter_mut().find(|row| row.holds(&cell.cell)) {
             Some(row) => row.cells.push(cell),
             None => {
+                let Cell { framework, variant, weights, .. } = cell.cell;
                 let withheld = is_quantized(variant) && withholds(&report.gates, framework);
-                rows.push(Row { framework, path, variant, cells: vec![cell], withheld });
+                rows.push(Row { framework, variant, weights, cells: vec![cell], withheld });
             }
         }
     }
     rows
 }
 
-/// Whether a variant runs in 8 bit.
+/// The rows whose weights their framework trained, and those of no other.
+pub(super) fn own<'a>(rows: &[Row<'a>]) -> Vec<Row<'a>> {
+    rows.iter().filter(|row| row.weights == Origin::Own).cloned().collect()
+}
+
+/// The rows of one set of weights, which the lender's own are too; what was trained on from there in 8 bit is not among
+/// them.
+pub(super) fn shared<'a>(report: &Report, rows: &[Row<'a>]) -> Vec<Row<'a>> {
+    let lender = report.study.lender();
+    let lends = |row: &&Row<'_>| Some(row.framework) == lender && row.variant != Variant::Qat;
+    rows.iter().filter(|row| row.weights == Origin::Shared || lends(row)).cloned().collect()
+}
+
+/// The rows that the paper had: of the frameworks that train their own weights, and of all others.
+pub(super) fn as_in_the_paper<'a>(report: &Report, rows: &[Row<'a>]) -> Vec<Row<'a>> {
+    let trains = |framework: Framework| report.study.lender().is_some() && framework.trains();
+    rows.iter().filter(|row| row.weights == Origin::Own || !trains(row.framework)).cloned().collect()
+}
+
+/// Rows by framework, those of borrowed weights apart where a framework has both, each with a title.
+pub(super) fn groups<'a>(rows: &[Row<'a>]) -> Vec<(String, Vec<Row<'a>>)> {
+    let mut groups = Vec::new();
+    for framework in Framework::ALL {
+        let of = |weights| -> Vec<Row<'a>> {
+            let mine = rows.iter().filter(|row| row.framework == framework && row.weights == weights);
+            mine.cloned().collect()
+        };
+        let (own, shared) = (of(Origin::Own), of(Origin::Shared));
+        let apart = if own.is_empty() { "" } else { ", shared weights" };
+        for (rows, apart) in [(own, ""), (shared, apart)] {
+            if !rows.is_empty() {
+                groups.push((format!("{}{apart}", framework.title()), rows));
+            }
+        }
+    }
+    groups
+}
+
+/// Whether accuracies mean something: untrained weights decide by chance.
+pub(super) fn is_trained(report: &Report) -> bool {
+    report.data.has_labels && (report.study.lender().is_some() || report.study.model.is_file())
+}
+
+/// Whether a variant changes what numbers are stored in.
 pub(super) fn is_quantized(variant: Variant) -> bool {
     match variant {
         Variant::Float | Variant::FloatFinetuned => false,
-        Variant::PtqStatic | Variant::Qat => true,
+        Variant::PtqStatic | Variant::PtqDynamic | Variant::WeightOnly | Variant::Qat => true,
     }
 }
 
@@ -104,14 +180,49 @@ fn withholds(gates: &Gates, framework: Framework) -> bool {
 }
 
 impl<'a> Row<'a> {
-    /// Path and variant, such as `fx ptq-static`.
-    pub fn name(&self) -> String {
-        format!("{} {}", self.path, variant_name(self.variant))
+    fn cell(&self) -> &'a Cell {
+        &self.cells[0].cell
     }
 
-    /// Framework, path and variant, such as `PyTorch fx ptq-static`.
+    /// Whether a cell is one of its own, of whatever seed.
+    pub fn holds(&self, cell: &Cell) -> bool {
+        *self.cell() == Cell { seed: self.cell().seed, ..cell.clone() }
+    }
+
+    pub fn path(&self) -> &'a str {
+        &self.cell().path
+    }
+
+    pub fn is_tuned(&self) -> bool {
+        self.cell().tuning == Tuning::Tuned
+    }
+
+    pub fn is_on_gpu(&self) -> bool {
+        self.cell().is_on_gpu()
+    }
+
+    /// Path, variant and tuning, such as `fx ptq-static tuned`.
+    pub fn name(&self) -> String {
+        self.cell().name()
+    }
+
+    /// Framework, path, variant and tuning, such as `PyTorch fx ptq-static tuned`.
     pub fn full_name(&self) -> String {
         format!("{} {}", self.framework.title(), self.name())
+    }
+
+    /// The full name, and whose weights where that is not clear without it.
+    pub fn distinct_name(&self, report: &Report) -> String {
+        let borrows = self.framework.trains() && self.weights == Origin::Shared;
+        let shared = if borrows && report.study.lender().is_some() { " on shared weights" } else { "" };
+        format!("{}{shared}", self.full_name())
+    }
+
+    /// Place of its details in the page.
+    pub fn anchor(&self) -> String {
+        let folder = self.cell().folder();
+        let (name, _) = folder.rsplit_once('/').unwrap_or((&folder, ""));
+        format!("cell-{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
     }
 
     /// Failed when a seed failed, skipped when one was skipped.
@@ -141,19 +252,60 @@ impl<'a> Row<'a> {
         self.interval(|metrics| metrics.accuracy.map(|accuracy| accuracy.share))
     }
 
+    /// Top-1 accuracy over the samples of all seeds together.
+    pub fn pooled_accuracy(&self) -> Option<Interval> {
+        let (mut correct, mut total) = (0, 0);
+        for accuracy in self.metrics().filter_map(|metrics| metrics.accuracy) {
+            correct += accuracy.correct;
+            total += accuracy.total;
+        }
+        (total > 0).then(|| wilson(correct, total))
+    }
+
+    /// Decisions against float, of each seed.
+    pub fn against_float(&self) -> impl Iterator<Item = AgainstFloat> {
+        self.metrics().filter_map(|metrics| metrics.against_float)
+    }
+
     /// Share of equal decisions with float.
     pub fn agreement(&self) -> Option<Estimate> {
-        self.number(|metrics| metrics.agreement_with_float)
+        self.number(|metrics| metrics.against_float.map(|against| against.agreement))
     }
 
-    /// Deployed file in MiB.
-    pub fn mebibytes(&self) -> Option<Estimate> {
-        self.number(|metrics| metrics.file_bytes.map(|bytes| number::mebibytes(bytes as f64)))
+    /// Accuracy less that of float.
+    pub fn difference(&self) -> Option<Estimate> {
+        self.interval(|metrics| metrics.against_float.and_then(|against| against.difference))
     }
 
-    /// Seconds of a training step.
-    pub fn seconds_per_step(&self) -> Option<Estimate> {
-        self.number(|metrics| metrics.training.as_ref().map(|training| training.seconds_per_step))
+    /// Which way every seed's difference to float goes; `None` where one contains 0, or nothing is known.
+    pub fn direction(&self) -> Option<std::cmp::Ordering> {
+        let signs: Vec<_> = self
+            .against_float()
+            .filter_map(|against| against.difference)
+            .map(|found| {
+                if found.high < 0.0 {
+                    std::cmp::Ordering::Less
+                } else if found.low > 0.0 {
+                    std::cmp::Ordering::Greater
+                } else {
+                    std::cmp::Ordering::Equal
+                }
+            })
+            .collect();
+        let first = *signs.first()?;
+        (first.is_ne() && signs.iter().all(|sign| *sign == first)).then_some(first)
+    }
+
+    /// p-values of McNemar's test, of each seed.
+    pub fn mcnemar(&self) -> String {
+        let found: Vec<String> =
+            self.against_float().filter_map(|against| against.mcnemar).map(probability).collect();
+        if found.is_empty() { MISSING.to_owned() } else { found.join(", ") }
+    }
+
+    /// Bytes of the deployed file.
+    pub fn file_bytes(&self) -> Option<Estimate> {
+        self.number(|metrics| metrics.file_bytes.map(|bytes| bytes as f64))
     }
 
     /// Seconds of a training epoch.
@@ -168,36 +320,68 @@ impl<'a> Row<'a> {
 
     /// Seconds of post-training quantization: prepare, calibrate and convert.
     pub fn calibration(&self) -> Option<Estimate> {
-        self.number(|metrics| {
-            let parts = metrics.calibration?;
-            Some(parts.prepare_seconds + parts.calibrate_seconds + parts.convert_seconds)
-        })
+        self.number(|metrics| Some(metrics.calibration?.seconds()))
     }
 
-    /// Median, 90th and 99th percentile of an inference in milliseconds.
-    pub fn latency(&self) -> Option<(Estimate, Estimate, Estimate)> {
-        let p50 = self.number(|metrics| metrics.latency.map(|latency| latency.p50))?;
-        let p90 = self.number(|metrics| metrics.latency.map(|latency| latency.p90))?;
-        let p99 = self.number(|metrics| metrics.latency.map(|latency| latency.p99))?;
-        Some((p50, p90, p99))
+    /// Latency of the seed that was timed.
+    pub fn latency(&self) -> Option<&'a LatencyMetrics> {
+        self.metrics().find_map(|metrics| metrics.latency.as_ref()).filter(|latency| latency.p50.is_finite())
     }
 
-    /// Time over that of the framework's float cell.
+    /// Median milliseconds of an inference at batch 1.
+    pub fn milliseconds(&self) -> Option<Estimate> {
+        let latency = self.latency()?;
+        Some(Estimate { value: latency.p50, spread: Spread::Unknown })
+    }
+
+    /// Time over that of the framework's float cell, at batch 1.
     pub fn to_float(&self) -> Option<Estimate> {
-        self.interval(|metrics| metrics.latency.and_then(|latency| latency.to_float))
+        self.interval(|metrics| metrics.latency.as_ref().and_then(|latency| latency.to_float))
+    }
+
+    /// Samples a second at the larger batch.
+    pub fn throughput(&self) -> Option<Estimate> {
+        self.number(|metrics| metrics.throughput.map(|throughput| throughput.samples_per_second))
+    }
+
+    /// Time over that of the framework's float cell, at the larger batch.
+    pub fn throughput_to_float(&self) -> Option<Estimate> {
+        self.interval(|metrics| metrics.throughput.and_then(|throughput| throughput.to_float))
+    }
+
+    /// Seconds from a new process to its first inference.
+    pub fn first_inference(&self) -> Option<Estimate> {
+        self.number(|metrics| metrics.start.map(|start| start.first_inference_seconds))
+    }
+
+    /// Most bytes above idle: while it trained, while it was quantized, while it ran.
+    pub fn memory(&self) -> [Option<Estimate>; 3] {
+        let above = |memory: Option<Memory>| memory.map(|memory| memory.above_idle() as f64);
+        [
+            self.number(|metrics| above(metrics.training.as_ref()?.memory)),
+            self.number(|metrics| above(metrics.calibration?.memory)),
+            self.number(|metrics| above(metrics.start?.memory)),
+        ]
+    }
+
+    /// Share of multiply-accumulates that are done on integers.
+    pub fn integer_macs(&self) -> Option<Estimate> {
+        self.number(|metrics| metrics.integer.map(|shares| shares.macs))
     }
 
     /// The metrics that may be shown.
     pub fn metrics(&self) -> impl Iterator<Item = &'a Metrics> {
-        let shown = if self.withheld { &[][..] } else { &self.cells[..] };
-        shown.iter().filter(|cell| cell.status == Status::Ok).map(|cell| &cell.metrics)
+        let shown: Vec<&'a CellReport> = if self.withheld { Vec::new() } else { self.cells.clone() };
+        shown.into_iter().filter(|cell| cell.status == Status::Ok).map(|cell| &cell.metrics)
     }
 
-    fn number(&self, get: impl Fn(&Metrics) -> Option<f64>) -> Option<Estimate> {
+    /// A number of each seed as one.
+    pub fn number(&self, get: impl Fn(&Metrics) -> Option<f64>) -> Option<Estimate> {
         over_seeds(self.metrics().filter_map(get).filter(|value| value.is_finite()).collect())
     }
 
-    fn interval(&self, get: impl Fn(&Metrics) -> Option<Interval>) -> Option<Estimate> {
+    /// An interval of each seed as one.
+    pub fn interval(&self, get: impl Fn(&Metrics) -> Option<Interval>) -> Option<Estimate> {
         let finite =
             |found: &Interval| found.value.is_finite() && found.low.is_finite() && found.high.is_finite();
         let found: Vec<Interval> = self.metrics().filter_map(get).filter(finite).collect();

@@ -1,55 +1,56 @@
 //! The table for the terminal, at most 110 columns wide.
 
-use calipers_inspect::number::{fixed, percent, ratio, three};
+use calipers_inspect::number::{MISSING, fixed, percent, ratio, three};
 
-use crate::cell::Framework;
-use crate::report::row::{Row, plain, rows, text};
-use crate::report::verdict::{headline, null_test, parity, steps};
+use crate::cell::{Framework, Origin};
+use crate::report::checks::{Sentence, null_tests, parity, reason, steps};
+use crate::report::row::{Row, is_trained, mebibytes, plain, points, rows, text};
+use crate::report::summary::{answers, headline};
 use crate::report::{CellReport, Report, Status};
 
 const WIDTH: usize = 110;
-const HEAD: [[&str; 2]; 10] = [
-    ["", ""],
-    ["", ""],
-    ["accuracy", "% [95 %]"],
-    ["agree", "%"],
-    ["size", "MiB"],
-    ["train", "s/ep"],
-    ["QAT", "/float"],
-    ["PTQ", "s"],
-    ["p50", "ms"],
-    ["time / float", "[95 %]"],
-];
 
-/// The comparison as text: the cells, then what failed, the gates and the null test.
+/// Number of columns.
+const COLUMNS: usize = 9;
+type Line = [String; COLUMNS];
+
+/// The comparison as text: the cells by origin of their weights, what failed, the gates, the null tests, and what follows.
 pub fn table(report: &Report) -> String {
-    let rows = rows(report);
-    let cells: Vec<[String; 10]> = rows.iter().map(cells).collect();
-    let mut widths = HEAD.map(|lines| lines.map(|line| line.chars().count()).into_iter().max().unwrap_or(0));
-    for row in &cells {
-        for (width, cell) in widths.iter_mut().zip(row) {
+    let all = rows(report);
+    let cells: Vec<Line> = all.iter().map(|row| cells(report, row)).collect();
+    let head = head(report);
+    let mut widths = [0; COLUMNS];
+    for line in head.iter().chain(&cells) {
+        for (width, cell) in widths.iter_mut().zip(line) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut out = String::new();
-    for line in 0..2 {
-        push(&mut out, &HEAD.map(|lines| lines[line].to_owned()), &widths);
+    for line in &head {
+        push(&mut out, line, &widths);
     }
-    for framework in Framework::ALL {
-        let of: Vec<_> = rows.iter().zip(&cells).filter(|(row, _)| row.framework == framework).collect();
-        if of.is_empty() {
+    for origin in [Origin::Own, Origin::Shared] {
+        let of_origin = || all.iter().zip(&cells).filter(|(row, _)| row.weights == origin);
+        if of_origin().next().is_none() {
             continue;
         }
-        out.push_str(framework.title());
-        out.push('\n');
-        for (_, cells) in of {
-            push(&mut out, cells, &widths);
+        out.push_str(&origin_title(report, origin));
+        for framework in Framework::ALL {
+            let of: Vec<_> = of_origin().filter(|(row, _)| row.framework == framework).collect();
+            if of.is_empty() {
+                continue;
+            }
+            out.push_str(framework.title());
+            out.push('\n');
+            for (_, cells) in of {
+                push(&mut out, cells, &widths);
+            }
         }
     }
     if report.study.seeds.len() > 1 {
         out.push_str(&wrapped("mean ± standard deviation over seeds; latency is of the first seed", ""));
     }
-    if rows.iter().any(|row| row.withheld) {
+    if all.iter().any(|row| row.withheld) {
         out.push_str("gate: withheld, because a gate failed\n");
     }
     let missing: Vec<&CellReport> = report.cells.iter().filter(|cell| cell.status != Status::Ok).collect();
@@ -61,51 +62,78 @@ pub fn table(report: &Report) -> String {
     }
     out.push('\n');
     let gates = parity(&report.gates).into_iter().chain(steps(&report.gates));
-    for sentence in gates.chain(report.timing.as_ref().map(null_test)) {
-        out.push_str(&wrapped(&sentence.text, "    "));
+    let checks: Vec<Sentence> = gates.chain(report.timing.iter().flat_map(null_tests)).collect();
+    for Sentence { text, .. } in &checks {
+        out.push_str(&wrapped(text, "    "));
+    }
+    if !checks.is_empty() {
+        out.push('\n');
     }
     out.push_str(&wrapped(&headline(report).text, "    "));
+    for answer in answers(report) {
+        out.push_str(&wrapped(&format!("{}: {}.", answer.question, answer.answer), "    "));
+    }
     out
 }
 
-/// Why a cell has no numbers, in a line or a few.
-pub(super) fn reason(cell: &CellReport) -> String {
-    let status = if cell.status == Status::Failed { "failed" } else { "skipped" };
-    let Some(error) = &cell.error else {
-        return format!("{}: {status}", cell.cell);
-    };
-    match &error.stage {
-        Some(stage) => format!("{}: {status} at {stage}: {}", cell.cell, error.message),
-        None => format!("{}: {status}: {}", cell.cell, error.message),
+fn origin_title(report: &Report, origin: Origin) -> String {
+    match (origin, report.study.lender()) {
+        (Origin::Own, _) => String::from("-- each framework's own training --\n"),
+        (Origin::Shared, Some(lender)) => format!(
+            "\n-- the weights that {0} trained, in all frameworks; the rows of {0} itself are above --\n",
+            lender.title()
+        ),
+        (Origin::Shared, None) => String::from("-- the model's own weights --\n"),
     }
 }
 
-fn cells(row: &Row<'_>) -> [String; 10] {
-    let status = match row.status_name() {
-        "failed" => "FAIL",
-        "skipped" => "skip",
-        "withheld" => "gate",
-        _ => "ok",
+fn head(report: &Report) -> [Line; 2] {
+    let against = if is_trained(report) { ["-float", "points"] } else { ["agree", "%"] };
+    let lines = [
+        ["", ""],
+        ["accuracy", "% [95 %]"],
+        against,
+        ["size", "MiB"],
+        ["8-bit", "MAC %"],
+        ["QAT", "ratio"],
+        ["PTQ", "s"],
+        ["p50", "ms"],
+        ["time / float", "[95 %]"],
+    ];
+    [0, 1].map(|line| lines.map(|column| column[line].to_owned()))
+}
+
+fn cells(report: &Report, row: &Row<'_>) -> Line {
+    let against = if is_trained(report) {
+        plain(row.difference(), points)
+    } else {
+        plain(row.agreement(), |share| fixed(100.0 * share, 1))
+    };
+    let accuracy = match row.status_name() {
+        "failed" => String::from("FAILED"),
+        "skipped" => String::from("skipped"),
+        "withheld" => String::from("gate"),
+        _ => text(row.accuracy(), percent),
     };
     [
         format!(" {}", row.name()),
-        status.to_owned(),
-        text(row.accuracy(), percent),
-        plain(row.agreement(), |share| fixed(100.0 * share, 1)),
-        plain(row.mebibytes(), three),
-        plain(row.seconds_per_epoch(), three),
+        accuracy,
+        against,
+        plain(row.file_bytes(), mebibytes),
+        plain(row.integer_macs(), |share| fixed(100.0 * share, 0)),
         plain(row.overhead(), ratio),
         plain(row.calibration(), three),
-        plain(row.latency().map(|(p50, _, _)| p50), three),
+        plain(row.milliseconds(), three),
         text(row.to_float(), ratio),
     ]
 }
 
-fn push(out: &mut String, cells: &[String; 10], widths: &[usize; 10]) {
+fn push(out: &mut String, cells: &Line, widths: &[usize; COLUMNS]) {
     let mut line = String::new();
     for (index, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+        let cell = if cell == MISSING { "" } else { cell };
         let pad = " ".repeat(width - cell.chars().count().min(width));
-        if index < 2 {
+        if index == 0 {
             line.push_str(cell);
             line.push_str(&pad);
         } else {
@@ -119,7 +147,7 @@ fn push(out: &mut String, cells: &[String; 10], widths: &[usize; 10]) {
 }
 
 /// Text broken at spaces; control characters, which could steer the terminal, become spaces.
-fn wrapped(text: &str, indent: &str) -> String {
+pub(super) fn wrapped(text: &str, indent: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut out = String::new();
     let mut line = String::new();

@@ -1,12 +1,12 @@
 //! What cannot be meant although it can be read.
 
-use super::{Spec, SpecError};
+use super::{AugmentationSpec, Source, Spec, SpecError};
 
 /// Fewest rounds of interleaved timing.
 const LEAST_ROUNDS: usize = 5;
 
 impl Spec {
-    /// The channels' mean and deviation go with the images; the rest is checked here.
+    /// Checks all that needs neither the data nor the model.
     pub(super) fn check(&self, origin: &str) -> Result<(), SpecError> {
         let positive = |key: &str, number: usize, hint: &str| {
             if number > 0 { Ok(()) } else { Err(value(origin, key, "1 or more", number, hint)) }
@@ -26,14 +26,28 @@ impl Spec {
         positive("seeds", self.seeds.len(), "list at least one seed, such as seeds = [1]")?;
         positive("variants", self.variants.len(), "list at least one variant")?;
         positive("frameworks", self.frameworks.len(), "name at least one framework with its paths")?;
-        positive("model.classes", self.model.classes, "the data sets have 10 classes")?;
-        positive("train.epochs", self.train.epochs, "train for at least one epoch")?;
-        positive("train.batch", self.train.batch, "a usual size is 64 or 128")?;
-        positive(
-            "qat.epochs",
-            self.qat.epochs,
-            "leave the variants `qat` and `float-finetuned` out instead",
-        )?;
+        positive("tunings", self.tunings.len(), "list `default`, `tuned` or both")?;
+        self.check_model(origin)?;
+        self.check_data(origin)?;
+        if let Some(train) = &self.train {
+            // A model from a file may be quantized as it is, and trained on with quantization.
+            if !self.model.is_file() {
+                positive("train.epochs", train.epochs, "train for at least one epoch")?;
+            }
+            positive("train.batch", train.batch, "a usual size is 64 or 128")?;
+            finite("train.learning_rate", train.learning_rate)?;
+            finite("train.momentum", train.momentum)?;
+            finite("train.weight_decay", train.weight_decay)?;
+        }
+        if let Some(qat) = &self.qat {
+            positive("qat.epochs", qat.epochs, "leave [qat] out instead")?;
+            finite("qat.learning_rate", qat.learning_rate)?;
+            if self.train.is_none() {
+                let hint =
+                    "QAT trains by the batch size, momentum and decay of [train], whose epochs may be 0";
+                return Err(value(origin, "train", "a table, since there is [qat]", "nothing", hint));
+            }
+        }
         positive("calibration.samples", self.calibration.samples, "a usual number is 512")?;
         positive("calibration.batch", self.calibration.batch, "a usual size is 64")?;
         if self.latency.rounds < LEAST_ROUNDS {
@@ -61,10 +75,7 @@ impl Spec {
             ));
         }
         positive("latency.samples", self.latency.samples, "a usual number is 16")?;
-        finite("train.learning_rate", self.train.learning_rate)?;
-        finite("train.momentum", self.train.momentum)?;
-        finite("train.weight_decay", self.train.weight_decay)?;
-        finite("qat.learning_rate", self.qat.learning_rate)?;
+        positive("latency.batch", self.latency.batch, "a usual size is 32")?;
         finite("latency.block_milliseconds", self.latency.block_milliseconds)?;
         for (framework, paths) in &self.frameworks {
             positive(
@@ -73,7 +84,7 @@ impl Spec {
                 "name a path, or leave the framework out",
             )?;
             for path in paths {
-                let known: Vec<&str> = framework.paths().iter().map(|(name, _)| *name).collect();
+                let known: Vec<&str> = framework.routes().iter().map(|route| route.path).collect();
                 if !known.contains(&path.as_str()) {
                     let expected = format!("one of {}", known.join(", "));
                     return Err(value(
@@ -87,6 +98,66 @@ impl Spec {
             }
         }
         Ok(())
+    }
+
+    fn check_model(&self, origin: &str) -> Result<(), SpecError> {
+        match (self.model.is_file(), self.model.classes) {
+            (false, None | Some(0)) => {
+                let hint = "the built-in data sets have 10 classes";
+                Err(value(origin, "model.classes", "1 or more for a built-in model", "nothing", hint))
+            }
+            (true, Some(classes)) => {
+                let hint = "leave it out: it is read from the file";
+                Err(value(origin, "model.classes", "nothing for a model from a file", classes, hint))
+            }
+            (false, Some(_)) if self.train.is_none() => {
+                let hint = "add [train], or name the ONNX file of a trained model";
+                Err(value(origin, "train", "a table for a built-in model", "nothing", hint))
+            }
+            (false, Some(_)) | (true, None) => Ok(()),
+        }
+    }
+
+    fn check_data(&self, origin: &str) -> Result<(), SpecError> {
+        let data = &self.data;
+        match data.source {
+            Source::Shapes10 | Source::Cifar10 => {
+                if data.settings.is_some() {
+                    let hint = "a built-in set has mean and deviation; `source = \"files\"` takes settings";
+                    return Err(value(
+                        origin,
+                        "data.settings",
+                        "nothing for a built-in set",
+                        "a table",
+                        hint,
+                    ));
+                }
+                // The channels' mean and deviation go with the images, and are checked there.
+                Ok(())
+            }
+            Source::Files => {
+                if !data.mean.is_empty() || !data.deviation.is_empty() {
+                    let hint =
+                        "say them in [data.settings.preprocessing], as a recipe of `calipers quantize` does";
+                    return Err(value(origin, "data.mean", "nothing for files", "numbers", hint));
+                }
+                if !self.model.is_file() {
+                    let hint = "name the ONNX file that the data are for";
+                    return Err(value(
+                        origin,
+                        "model.name",
+                        "an ONNX file, since the data are files",
+                        &self.model.name,
+                        hint,
+                    ));
+                }
+                if self.train.as_ref().is_some_and(|train| train.augmentation != AugmentationSpec::None) {
+                    let hint = "images of built-in sets alone are cropped and flipped";
+                    return Err(value(origin, "train.augmentation", "none for files", "crop-flip", hint));
+                }
+                Ok(())
+            }
+        }
     }
 }
 

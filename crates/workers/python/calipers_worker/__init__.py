@@ -1,4 +1,4 @@
-"""One framework behind the protocol: `python -m calipers_worker pytorch|tensorflow|onnxruntime`."""
+"""One framework behind the protocol: `python -m calipers_worker FRAMEWORK`."""
 
 import os
 

@@ -5,7 +5,7 @@ import sys
 
 from calipers_worker import lifeline, protocol
 
-FRAMEWORKS = ("pytorch", "tensorflow", "onnxruntime")
+FRAMEWORKS = ("pytorch", "tensorflow", "onnxruntime", "openvino")
 
 
 def main(arguments: list[str]) -> int:

@@ -31,3 +31,7 @@ class NonFiniteLoss(WorkerError):
 
 class UnknownHandle(WorkerError):
     """A request names a trainer or a loaded model that this worker does not hold."""
+
+
+class Unsupported(WorkerError):
+    """A command, a path or a variant that this framework does not have."""

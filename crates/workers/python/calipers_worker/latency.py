@@ -7,19 +7,21 @@ from typing import Any, TypeVar
 
 Input = TypeVar("Input")
 
-UNTIMED = 3
-"""Calls before the timed ones, which fill the caches and wake the threads."""
 
+def time_calls(
+    call: Callable[[Input], Any], inputs: Sequence[Input], count: int, warm_up: int
+) -> list[int]:
+    """Nanoseconds of each of `count` calls, cycling through `inputs`; no garbage is collected.
 
-def time_calls(call: Callable[[Input], Any], inputs: Sequence[Input], count: int) -> list[int]:
-    """Nanoseconds of each of `count` calls, cycling through `inputs`; no garbage is collected."""
+    `warm_up` calls come before them, which fill the caches and wake the threads.
+    """
     clock = time.perf_counter_ns
     nanoseconds = [0] * count
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
-        for index in range(UNTIMED):
+        for index in range(warm_up):
             call(inputs[index % len(inputs)])
         for index in range(count):
             value = inputs[index % len(inputs)]

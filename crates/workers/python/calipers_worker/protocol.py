@@ -28,6 +28,7 @@ STAGES = (
     "load",
     "evaluate",
     "time",
+    "profile",
 )
 """Every stage that an answer may name."""
 

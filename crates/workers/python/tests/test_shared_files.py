@@ -68,10 +68,10 @@ class OnnxFiles(Files):
     def test_an_unknown_operator_is_named_with_its_node(self) -> None:
         def edit(graph: onnx.GraphProto) -> None:
             node = next(node for node in graph.node if node.name == "layer1.0.relu1")
-            node.op_type = "Sigmoid"
+            node.op_type = "Softsign"
 
         path = self.edited(edit)
-        words = ("layer1.0.relu1", "Sigmoid")
+        words = ("layer1.0.relu1", "Softsign")
         self.assert_refused(errors.UnsupportedOperator, words, lambda: onnx_graph.load(path))
 
     def test_attributes_that_no_worker_builds_are_refused(self) -> None:
@@ -179,7 +179,7 @@ class DataFiles(Files):
     def test_batches_look_values_up_in_order_and_keep_the_last(self) -> None:
         path = models.data(self.folder / "data.safetensors", 7)
         raw = load_file(path)
-        batches = list(DataFile(path).batches(3))
+        batches = list(DataFile(path).labelled(3))
         self.assertEqual([len(labels) for _, labels in batches], [3, 3, 1])
         joined = np.concatenate([images for images, _ in batches])
         for index in np.ndindex(joined.shape):
@@ -188,7 +188,28 @@ class DataFiles(Files):
         np.testing.assert_array_equal(
             np.concatenate([labels for _, labels in batches]), raw["labels"]
         )
-        np.testing.assert_array_equal(DataFile(path).sample(4), joined[4:5])
+        np.testing.assert_array_equal(np.concatenate(list(DataFile(path).batches(3))), joined)
+        np.testing.assert_array_equal(DataFile(path).floats(4, 5), joined[4:5])
+        windows = DataFile(path).windows(3, 2)
+        self.assertEqual(len(windows), 3)
+        np.testing.assert_array_equal(windows[2], joined[[2, 0]])
+
+    def test_named_inputs_go_to_the_model_by_name(self) -> None:
+        path = self.folder / "named.safetensors"
+        tokens = np.arange(10, dtype=np.int64).reshape(5, 2)
+        mask = np.ones((5, 2), np.float32)
+        save_file({"input/tokens": tokens, "input/mask": mask}, path)
+        data = DataFile(path)
+        self.assertEqual(data.count, 5)
+        fed = data.feed(3, 5, ["tokens"])
+        np.testing.assert_array_equal(fed["tokens"], tokens[3:])
+        turn = data.window(4, 5, 2, ["tokens", "mask"])
+        np.testing.assert_array_equal(turn["tokens"], tokens[[4, 0]])
+        self.assert_refused(errors.BadData, ("`labels`",), lambda: data.labels)
+        self.assert_refused(errors.BadData, ("other",), lambda: data.feed(0, 1, ["other"]))
+        self.assert_refused(errors.BadData, ("mask", "tokens"), lambda: data.floats(0, 1))
+        save_file({"input/tokens": tokens, "input/mask": mask[:4]}, path)
+        self.assert_refused(errors.BadData, ("number of samples",), lambda: DataFile(path))
 
     def test_wrong_files_are_refused(self) -> None:
         good = load_file(models.data(self.folder / "data.safetensors", 7))
@@ -197,7 +218,7 @@ class DataFiles(Files):
             ({"images": good["images"].astype(np.int32)}, ("images", "int32")),
             ({"labels": good["labels"][:3]}, ("7", "3")),
             ({"table": good["table"][:, :200]}, ("table", "(3, 200)")),
-            ({"images": good["images"][:0], "labels": good["labels"][:0]}, ("no images",)),
+            ({"images": good["images"][:0], "labels": good["labels"][:0]}, ("no samples",)),
         ):
             path = self.folder / "wrong.safetensors"
             save_file({key: v for key, v in {**good, **change}.items() if v is not None}, path)

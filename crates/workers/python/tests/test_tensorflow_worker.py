@@ -1,7 +1,5 @@
 """Tests of the TensorFlow worker against the ONNX reference evaluator, numpy, and itself anew."""
 
-import os
-import tempfile
 import unittest
 from pathlib import Path
 
@@ -13,106 +11,23 @@ from safetensors.numpy import load_file, save_file
 from calipers_worker.batches import DataFile
 from tests import models
 from tests.client import Failed, Worker
+from tests.tensorflow_worker import COUNT, WithWorker, decibels
 
 BUILDERS = {
     "residual": lambda path: models.residual(path, batch_norm=False),
     "residual_batch_norm": lambda path: models.residual(path, batch_norm=True),
     "assorted": models.assorted,
 }
-RESIDUAL = {
-    "CONV_2D": 6,
-    "PAD": 2,
-    "MAX_POOL_2D": 1,
-    "ADD": 2,
-    "MEAN": 1,
-    "FULLY_CONNECTED": 1,
-}
-ASSORTED = {
-    "CONV_2D": 1,
-    "PAD": 1,
-    "AVERAGE_POOL_2D": 1,
-    "RELU": 1,
-    "ADD": 1,
-    "DEPTHWISE_CONV_2D": 1,
-    "TRANSPOSE": 1,
-    "RESHAPE": 1,
-    "FULLY_CONNECTED": 2,
-}
-COUNT = 70
 
 
-def decibels(signal: np.ndarray, found: np.ndarray) -> float:
-    """Signal-to-noise ratio of `found` as a form of `signal`."""
-    return float(10 * np.log10(np.square(signal).sum() / np.square(found - signal).sum()))
-
-
-class WithWorker(unittest.TestCase):
-    """One worker process for all tests of a class, and a folder of their own for each."""
-
-    worker: Worker
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.worker = Worker("tensorflow")
-        cls.addClassCleanup(cls.worker.close)
-        cls.hello = cls.worker.call("hello", threads=2)
-
-    def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        self.data = models.data(self.folder / "data", COUNT)
+class WithModels(WithWorker):
+    """Models by the names of their builders."""
 
     def model(self, name: str) -> Path:
         return BUILDERS[name](self.folder / f"{name}.onnx")
 
-    def logits(self, model: Path, weights: Path | None = None) -> np.ndarray:
-        output = self.folder / "logits"
-        self.worker.call(
-            "logits", model=model, weights=weights, data=self.data, batch=32, output=output
-        )
-        return load_file(output)["logits"]
 
-    def reference(self, model: Path) -> np.ndarray:
-        images = DataFile(self.data).floats(0, COUNT)
-        (logits,) = ReferenceEvaluator(str(model)).run(None, {"image": images})
-        return logits
-
-    def loaded_logits(self, worker: Worker, batch: int = 32, **arguments: object) -> np.ndarray:
-        handle = worker.call("load", **arguments)["handle"]
-        output = self.folder / "loaded"
-        worker.call("evaluate", handle=handle, data=self.data, batch=batch, output=output)
-        worker.call("unload", handle=handle)
-        return load_file(output)["logits"]
-
-    def begin(self, model: Path, **arguments: object) -> int:
-        given = {"mode": "float", "path": "keras", "momentum": 0.9, "weight_decay": 1e-2}
-        given |= {"weights": None, **arguments}
-        return self.worker.call("train_begin", model=model, **given)["trainer"]
-
-    def train(self, trainer: int, rates: list[float], batch: int = 32) -> dict[str, object]:
-        return self.worker.call(
-            "train_epoch", trainer=trainer, data=self.data, batch=batch, learning_rates=rates
-        )
-
-    def state(self, trainer: int) -> dict[str, np.ndarray]:
-        output = self.folder / "state"
-        self.worker.call("train_state", trainer=trainer, output=output)
-        return load_file(output)
-
-    def quantized(self, model: Path, folder: Path) -> dict[str, object]:
-        return self.worker.call(
-            "quantize",
-            path="tflite",
-            model=model,
-            weights=None,
-            data=self.data,
-            batch=32,
-            artefact=folder,
-        )
-
-
-class FloatModel(WithWorker):
+class FloatModel(WithModels):
     def test_hello_tells_what_runs(self) -> None:
         self.assertEqual(self.hello["framework"], "tensorflow")
         self.assertEqual(self.hello["threads"], 2)
@@ -194,9 +109,7 @@ class FloatModel(WithWorker):
             for name in BUILDERS:
                 with self.subTest(name):
                     model, folder = self.model(name), self.folder / name
-                    saved = self.worker.call(
-                        "save_float", model=model, weights=None, artefact=folder
-                    )
+                    saved = self.save_float(model, folder)
                     self.assertEqual([path.name for path in folder.iterdir()], ["model.keras"])
                     self.assertEqual(saved["file"], "model.keras")
                     self.assertEqual(saved["file_bytes"], (folder / "model.keras").stat().st_size)
@@ -207,22 +120,19 @@ class FloatModel(WithWorker):
 
     def test_times_each_inference(self) -> None:
         model, folder = self.model("residual"), self.folder / "float"
-        self.worker.call("save_float", model=model, weights=None, artefact=folder)
-        loaded = self.worker.call(
-            "load", path="keras", variant="float", model=model, artefact=folder
-        )
-        self.assertEqual(loaded["quantized"], {})
-        self.assertEqual(loaded["float"]["Conv2D"], 6)
-        arguments = {"handle": loaded["handle"], "data": self.data, "count": 23}
-        times = self.worker.call("time", samples=7, **arguments)["nanoseconds"]
-        self.assertEqual(len(times), 23)
-        self.assertTrue(all(isinstance(time, int) and time > 0 for time in times))
+        self.save_float(model, folder)
+        loaded = self.load(path="keras", variant="float", model=model, artefact=folder)
+        arguments = {"handle": loaded["handle"], "data": self.data, "warm_up": 2, "count": 23}
+        for batch in (1, 4):
+            times = self.worker.call("time", samples=7, batch=batch, **arguments)["nanoseconds"]
+            self.assertEqual(len(times), 23)
+            self.assertTrue(all(isinstance(time, int) and time > 0 for time in times))
         with self.assertRaises(Failed) as caught:
-            self.worker.call("time", samples=COUNT + 1, **arguments)
+            self.worker.call("time", samples=COUNT + 1, batch=1, **arguments)
         self.assertEqual(caught.exception.answer["stage"], "time")
 
 
-class Training(WithWorker):
+class Training(WithModels):
     def linear_model(self) -> Path:
         model = models.ModelBuilder(5)
         value = model.node("Flatten", "flatten", ["image"], axis=1)
@@ -239,7 +149,7 @@ class Training(WithWorker):
         weights = [own["head.weight"].astype(np.float64), own["head.bias"].astype(np.float64)]
         velocities = [np.zeros_like(weight) for weight in weights]
         losses, data = [], DataFile(self.data)
-        for step, (images, labels) in enumerate(data.batches(16)):
+        for step, (images, labels) in enumerate(data.labelled(16)):
             inputs = images.reshape(len(labels), -1).astype(np.float64)
             scores = inputs @ weights[0].T + weights[1]
             scores -= scores.max(1, keepdims=True)
@@ -371,64 +281,17 @@ class Training(WithWorker):
         answer = caught.exception.answer
         self.assertEqual((answer["stage"], answer["type"]), ("train", "BadData"))
         broken = onnx.load(model)
-        broken.graph.node[1].op_type = "Sigmoid"
+        broken.graph.node[1].op_type = "Erf"
         path = self.folder / "broken.onnx"
         onnx.save(broken, path)
         with self.assertRaises(Failed) as caught:
             self.logits(path)
         answer = caught.exception.answer
         self.assertEqual((answer["stage"], answer["type"]), ("build", "UnsupportedOperator"))
-        self.assertIn("`stem.relu` (Sigmoid)", answer["message"])
+        self.assertIn("`stem.relu` (Erf)", answer["message"])
 
 
-class Quantization(WithWorker):
-    def qat(self, model: Path, folder: Path, epochs: int) -> dict[str, object]:
-        trainer = self.begin(model, mode="qat", path="tfmot")
-        for _ in range(epochs):
-            self.train(trainer, [0.02])
-        self.state(trainer)
-        return self.worker.call("train_finish", trainer=trainer, artefact=folder)
-
-    def test_everything_is_in_8_bit(self) -> None:
-        for name in BUILDERS:
-            model = self.model(name)
-            expected = ASSORTED if name == "assorted" else RESIDUAL
-            for path, variant in (("tflite", "ptq-static"), ("tfmot", "qat")):
-                with self.subTest(f"{name} {path}"):
-                    folder = self.folder / f"{name}-{path}"
-                    made = (
-                        self.quantized(model, folder)
-                        if path == "tflite"
-                        else self.qat(model, folder, 1)
-                    )
-                    self.assertEqual(made["file"], "model.tflite")
-                    self.assertEqual(made["file_bytes"], (folder / "model.tflite").stat().st_size)
-                    loaded = self.worker.call(
-                        "load", path=path, variant=variant, model=model, artefact=folder
-                    )
-                    self.assertEqual(loaded["float"], {})
-                    # TFMOT gives the two sides of an average pool their own scales.
-                    loaded["quantized"].pop("QUANTIZE", None)
-                    self.assertEqual(loaded["quantized"], expected)
-
-    def test_a_float_file_counts_as_float(self) -> None:
-        # TensorFlow reads these when it is imported.
-        os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        import tensorflow as tf
-        import tf_keras
-
-        from calipers_worker.tensorflow.operators import count_operators
-
-        image = tf_keras.Input((8, 8, 3), batch_size=1)
-        value = tf_keras.layers.Conv2D(64, 5)(image)
-        converter = tf.lite.TFLiteConverter.from_keras_model(tf_keras.Model(image, value))
-        counts = count_operators(converter.convert())
-        self.assertEqual((counts.quantized, counts.float), ({}, {"CONV_2D": 1}))
-        # Dynamic range: int8 weights and float activations.
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        counts = count_operators(converter.convert())
-        self.assertEqual((counts.quantized, counts.float), ({}, {"CONV_2D": 1}))
-
+class Quantization(WithModels):
     def test_int8_stays_near_float_for_every_batch_size(self) -> None:
         for name in BUILDERS:
             with self.subTest(name):
@@ -477,8 +340,7 @@ class Quantization(WithWorker):
     def test_an_absent_artefact_is_an_error_of_load(self) -> None:
         for path, variant in (("keras", "float"), ("tflite", "ptq-static")):
             with self.subTest(path), self.assertRaises(Failed) as caught:
-                self.worker.call(
-                    "load",
+                self.load(
                     path=path,
                     variant=variant,
                     model=self.model("residual"),

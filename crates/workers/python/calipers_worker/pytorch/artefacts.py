@@ -1,38 +1,46 @@
-"""The saved model: a folder with the state_dict as `model.pt`, read back without pickle.
+"""The saved model: a folder with one file, read back without unpickling code.
 
-The modules themselves are not saved: they are built again from the ONNX file.
+A state_dict is `model.pt`, and its modules are built again from the ONNX file; a TorchScript file
+is `model.pt` too, an exported program is `model.pt2`.
 """
 
 from pathlib import Path
 
 import torch
+import torchao.quantization  # noqa: F401 - lets state_dicts with its tensors be loaded
 from torch import nn
 
 from calipers_worker.errors import BadData
 from calipers_worker.onnx_graph import OnnxGraph
-from calipers_worker.pytorch.build import build
-from calipers_worker.pytorch.quantize import convert_empty
+from calipers_worker.pytorch import methods, quantize
+from calipers_worker.pytorch.methods import Method
 from calipers_worker.tensor_files import replace_file
 
-FILE = "model.pt"
-VARIANTS = ("float", "float-finetuned", "ptq-static", "qat")
+
+def file_of(chosen: Method) -> str:
+    """The name of the artefact's file."""
+    return "model.pt2" if chosen.form == methods.PROGRAM else "model.pt"
 
 
-def save(model: nn.Module, folder: Path) -> dict[str, str | int]:
-    """Write the state_dict into `folder`; gives the file's name and its bytes."""
-    target = folder / FILE
-    replace_file(target, lambda temporary: torch.save(model.state_dict(), temporary))
-    return {"file": FILE, "file_bytes": target.stat().st_size}
+def save(chosen: Method, model: nn.Module, graph: OnnxGraph, folder: Path) -> dict[str, str | int]:
+    """Write the model into `folder`; gives the file's name, its bytes, and the recipe."""
+    target = folder / file_of(chosen)
+    example = methods.example_of(graph, 2)
+    replace_file(target, lambda temporary: methods.SAVE[chosen.form](model, example, temporary))
+    size = target.stat().st_size
+    return {"file": target.name, "file_bytes": size, "recipe": chosen.source}
 
 
-def load(graph: OnnxGraph, folder: Path, path: str, variant: str) -> nn.Module:
-    """The model saved in `folder`, in evaluation mode; `path` and `variant` say how it was made."""
-    source = folder / FILE
+def load(chosen: Method, graph: OnnxGraph, folder: Path) -> nn.Module:
+    """The model saved in `folder`, in evaluation mode; an exported program is not compiled yet."""
+    source = folder / file_of(chosen)
     if not source.is_file():
-        raise BadData(f"{source}: expected a saved state_dict, found no file there")
-    if variant in ("float", "float-finetuned"):
-        model: nn.Module = build(graph, stubs=False)
-    else:
-        model = convert_empty(graph, path, qat=variant == "qat")
-    model.load_state_dict(torch.load(source, weights_only=True))
+        raise BadData(f"{source}: expected a saved model, found no file there")
+    quantize.select_engine()
+    if chosen.form == methods.SCRIPT:
+        return torch.jit.load(source).eval()
+    if chosen.form == methods.PROGRAM:
+        return torch.export.load(source).module()
+    model = methods.empty(chosen, graph)
+    model.load_state_dict(torch.load(source, weights_only=True), assign=True)
     return model.eval()

@@ -3,6 +3,7 @@
 Owns the correspondence between the ONNX file's layers and the modules that stand for them.
 """
 
+import math
 import operator
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from calipers_worker import onnx_graph
+from calipers_worker.errors import UnsupportedOperator
 from calipers_worker.onnx_graph import Layer, OnnxGraph
 
 _RESERVED = ("quant", "dequant", "training")
@@ -19,7 +21,8 @@ def build(graph: OnnxGraph, *, stubs: bool) -> fx.GraphModule:
     """The graph as native modules with its weights, in straight-line code.
 
     With `stubs` it is what eager quantization asks of a user: QuantStub and DeQuantStub at the
-    ends, and every addition, with a Relu that alone follows it, through FloatFunctional.
+    ends, and every addition (with a Relu that alone follows it), multiplication and concatenation
+    through FloatFunctional.
     """
     modules: dict[str, nn.Module] = {}
     code = fx.Graph()
@@ -44,11 +47,38 @@ def build(graph: OnnxGraph, *, stubs: bool) -> fx.GraphModule:
                     values[relu.output] = values[layer.output]
             case onnx_graph.Relu() if stubs and layer.output in values:
                 pass
+            case onnx_graph.Multiply() if not stubs:
+                values[layer.output] = code.call_function(operator.mul, inputs)
+            case onnx_graph.Multiply():
+                modules[name] = torch.ao.nn.quantized.FloatFunctional()
+                values[layer.output] = code.call_method("mul", (code.get_attr(name), *inputs))
+            case onnx_graph.Concat() if not stubs:
+                values[layer.output] = code.call_function(torch.cat, (list(inputs), 1))
+            case onnx_graph.Concat():
+                modules[name] = torch.ao.nn.quantized.FloatFunctional()
+                values[layer.output] = code.call_method(
+                    "cat", (code.get_attr(name), list(inputs), 1)
+                )
+            case onnx_graph.Softmax() if stubs:
+                # There is no quantized Softmax for eager mode: it stands outside of the stubs.
+                modules[f"{name}_dequant"] = torch.ao.quantization.DeQuantStub()
+                modules[name] = nn.Softmax(-1)
+                outside = code.call_module(f"{name}_dequant", inputs)
+                values[layer.output] = code.call_module(name, (outside,))
+                if layer.output != graph.output_name:
+                    modules[f"{name}_quant"] = torch.ao.quantization.QuantStub()
+                    values[layer.output] = code.call_module(
+                        f"{name}_quant", (values[layer.output],)
+                    )
             case _:
-                modules[name] = _module(layer.operation)
+                modules[name] = _module(layer)
                 values[layer.output] = code.call_module(name, inputs)
     output = values[graph.output_name]
-    if stubs:
+    is_float = any(
+        isinstance(layer.operation, onnx_graph.Softmax) and layer.output == graph.output_name
+        for layer in graph.layers
+    )
+    if stubs and not is_float:
         modules["dequant"] = torch.ao.quantization.DeQuantStub()
         output = code.call_module("dequant", (output,))
     code.output(output)
@@ -104,8 +134,8 @@ def read_weights(graph: OnnxGraph, model: nn.Module) -> dict[str, np.ndarray]:
     return weights
 
 
-def _module(operation: onnx_graph.Operation) -> nn.Module:
-    match operation:
+def _module(layer: Layer) -> nn.Module:
+    match layer.operation:
         case onnx_graph.Conv() as conv:
             return nn.Conv2d(
                 conv.in_channels,
@@ -138,7 +168,30 @@ def _module(operation: onnx_graph.Operation) -> nn.Module:
             return nn.AdaptiveAvgPool2d(1)
         case onnx_graph.Linear() as linear:
             return nn.Linear(linear.in_features, linear.out_features, linear.bias is not None)
-        case onnx_graph.Add() | onnx_graph.Flatten():
+        case onnx_graph.Clip(minimum=0.0, maximum=6.0):
+            return nn.ReLU6()
+        case onnx_graph.Clip(minimum=0.0, maximum=math.inf):
+            return nn.ReLU()
+        case onnx_graph.Clip() as clip:
+            return nn.Hardtanh(clip.minimum, clip.maximum)
+        case onnx_graph.HardSwish():
+            return nn.Hardswish()
+        case onnx_graph.HardSigmoid() as sigmoid:
+            if abs(sigmoid.alpha - 1 / 6) > 1e-6 or sigmoid.beta != 0.5:
+                raise UnsupportedOperator(
+                    f"{layer.node} cannot be built: its alpha is {sigmoid.alpha} and its beta "
+                    f"{sigmoid.beta}, PyTorch's Hardsigmoid has 1/6 and 0.5"
+                )
+            return nn.Hardsigmoid()
+        case onnx_graph.Sigmoid():
+            return nn.Sigmoid()
+        case onnx_graph.Tanh():
+            return nn.Tanh()
+        case onnx_graph.LeakyRelu() as relu:
+            return nn.LeakyReLU(relu.slope)
+        case onnx_graph.Softmax():
+            return nn.Softmax(-1)
+        case onnx_graph.Add() | onnx_graph.Flatten() | onnx_graph.Multiply() | onnx_graph.Concat():
             raise AssertionError("built as a call, not as a module")
 
 

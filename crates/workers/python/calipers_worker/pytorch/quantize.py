@@ -1,10 +1,8 @@
-"""PyTorch's own quantization: eager mode and FX graph mode, PTQ and QAT.
+"""Eager mode and FX graph mode: the framework's calls, each function a recipe for a user to run.
 
-Eager mode's manual work, which its documentation leaves to the user, is done here from the graph:
-which modules to fuse. (Stubs and FloatFunctional are put in when the model is built.)
+Eager mode's manual work, which its documentation leaves to the user, is done elsewhere: stubs and
+FloatFunctional when the model is built, and which modules to fuse by `fusion_groups`.
 """
-
-import warnings
 
 import torch
 from torch import nn
@@ -13,14 +11,7 @@ from torch.ao.quantization import quantize_fx
 
 from calipers_worker import onnx_graph
 from calipers_worker.onnx_graph import OnnxGraph
-from calipers_worker.pytorch.build import (
-    build,
-    following_batch_norm,
-    following_relu,
-    module_name,
-)
-
-PATHS = ("eager", "fx")
+from calipers_worker.pytorch.build import following_batch_norm, following_relu, module_name
 
 
 def select_engine() -> str:
@@ -29,46 +20,6 @@ def select_engine() -> str:
     engine = next(name for name in ("x86", "fbgemm", "onednn", "qnnpack") if name in supported)
     torch.backends.quantized.engine = engine
     return engine
-
-
-def prepare(graph: OnnxGraph, path: str, *, qat: bool) -> nn.Module:
-    """The model with observers (PTQ) or fake quantization (QAT, in training mode), defaults used.
-
-    `path` is `eager` or `fx`.
-    """
-    engine = select_engine()
-    if path == "eager":
-        model = build(graph, stubs=True).train(qat)
-        groups = fusion_groups(graph)
-        if qat:
-            model = quantization.fuse_modules_qat(model, groups) if groups else model
-            model.qconfig = quantization.get_default_qat_qconfig(engine)
-            return quantization.prepare_qat(model, inplace=True)
-        model = quantization.fuse_modules(model, groups) if groups else model
-        model.qconfig = quantization.get_default_qconfig(engine)
-        return quantization.prepare(model, inplace=True)
-    model = build(graph, stubs=False).train(qat)
-    example = (torch.zeros([dim or 1 for dim in graph.input_shape]),)
-    if qat:
-        mapping = quantization.get_default_qat_qconfig_mapping(engine)
-        return quantize_fx.prepare_qat_fx(model, mapping, example)
-    mapping = quantization.get_default_qconfig_mapping(engine)
-    return quantize_fx.prepare_fx(model, mapping, example)
-
-
-def convert(prepared: nn.Module, path: str) -> nn.Module:
-    """The int8 model of a prepared and calibrated, or trained, one; `prepared` is used up."""
-    prepared.eval()
-    if path == "eager":
-        return quantization.convert(prepared, inplace=True)
-    return quantize_fx.convert_fx(prepared)
-
-
-def convert_empty(graph: OnnxGraph, path: str, *, qat: bool) -> nn.Module:
-    """The int8 model's modules with meaningless scales, to load a saved state_dict into."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="must run observer before calling")
-        return convert(prepare(graph, path, qat=qat), path)
 
 
 def fusion_groups(graph: OnnxGraph) -> list[list[str]]:
@@ -84,3 +35,104 @@ def fusion_groups(graph: OnnxGraph) -> list[list[str]]:
         if len(chain) > 1:
             groups.append([module_name(member) for member in chain])
     return groups
+
+
+def needs_reduced_range() -> bool:
+    """Whether 8-bit products saturate here: without VNNI, 7-bit activations are the safe ones."""
+    return not torch.cpu._is_vnni_supported()
+
+
+def eager_static(model: nn.Module, groups: list[list[str]], engine: str) -> nn.Module:
+    """Eager mode, observers for static quantization."""
+    model = quantization.fuse_modules(model.eval(), groups) if groups else model.eval()
+    model.qconfig = quantization.get_default_qconfig(engine)
+    return quantization.prepare(model, inplace=True)
+
+
+def eager_static_tuned(model: nn.Module, groups: list[list[str]], engine: str) -> nn.Module:  # noqa: ARG001
+    """Eager mode, observers for static quantization with all 8 bits of the activations."""
+    model = quantization.fuse_modules(model.eval(), groups) if groups else model.eval()
+    model.qconfig = full_range_qconfig()
+    return quantization.prepare(model, inplace=True)
+
+
+def eager_qat(model: nn.Module, groups: list[list[str]], engine: str) -> nn.Module:
+    """Eager mode, fake quantization."""
+    model = quantization.fuse_modules_qat(model.train(), groups) if groups else model.train()
+    model.qconfig = quantization.get_default_qat_qconfig(engine)
+    return quantization.prepare_qat(model, inplace=True)
+
+
+def eager_qat_2023(model: nn.Module, groups: list[list[str]], engine: str) -> nn.Module:
+    """Eager mode with the qconfig of post-training quantization, which only observes."""
+    model = quantization.fuse_modules_qat(model.train(), groups) if groups else model.train()
+    model.qconfig = quantization.get_default_qconfig(engine)
+    return quantization.prepare_qat(model, inplace=True)
+
+
+def eager_convert(prepared: nn.Module) -> nn.Module:
+    """Eager mode, the int8 model."""
+    return quantization.convert(prepared.eval(), inplace=True)
+
+
+def eager_dynamic(model: nn.Module) -> nn.Module:
+    """Eager mode, linear layers with int8 weights and activations quantized at run time."""
+    return quantization.quantize_dynamic(model.eval(), {nn.Linear}, dtype=torch.qint8)
+
+
+def fx_static(model: nn.Module, example: torch.Tensor, engine: str) -> nn.Module:
+    """FX graph mode, observers for static quantization."""
+    mapping = quantization.get_default_qconfig_mapping(engine)
+    return quantize_fx.prepare_fx(model.eval(), mapping, (example,))
+
+
+def fx_static_tuned(model: nn.Module, example: torch.Tensor, engine: str) -> nn.Module:
+    """FX graph mode, observers for static quantization with all 8 bits of the activations."""
+    mapping = quantization.get_default_qconfig_mapping(engine)
+    mapping.set_global(full_range_qconfig())
+    return quantize_fx.prepare_fx(model.eval(), mapping, (example,))
+
+
+def fx_qat(model: nn.Module, example: torch.Tensor, engine: str) -> nn.Module:
+    """FX graph mode, fake quantization."""
+    mapping = quantization.get_default_qat_qconfig_mapping(engine)
+    return quantize_fx.prepare_qat_fx(model.train(), mapping, (example,))
+
+
+def fx_qat_tuned(model: nn.Module, example: torch.Tensor, engine: str) -> nn.Module:
+    """FX graph mode, fake quantization with all 8 bits of the activations."""
+    mapping = quantization.get_default_qat_qconfig_mapping(engine)
+    mapping.set_global(full_range_qat_qconfig())
+    return quantize_fx.prepare_qat_fx(model.train(), mapping, (example,))
+
+
+def fx_dynamic(model: nn.Module, example: torch.Tensor, engine: str) -> nn.Module:  # noqa: ARG001
+    """FX graph mode, for activations quantized at run time."""
+    mapping = quantization.QConfigMapping().set_global(quantization.default_dynamic_qconfig)
+    return quantize_fx.prepare_fx(model.eval(), mapping, (example,))
+
+
+def fx_convert(prepared: nn.Module) -> nn.Module:
+    """FX graph mode, the int8 model."""
+    return quantize_fx.convert_fx(prepared.eval())
+
+
+def full_range_qconfig() -> quantization.QConfig:
+    """Histograms for activations over all of quint8, and a scale for each channel of a weight."""
+    return quantization.QConfig(
+        activation=quantization.HistogramObserver.with_args(reduce_range=needs_reduced_range()),
+        weight=quantization.default_per_channel_weight_observer,
+    )
+
+
+def full_range_qat_qconfig() -> quantization.QConfig:
+    """Fake quantization of activations over all of quint8, and of each channel of a weight."""
+    return quantization.QConfig(
+        activation=quantization.FusedMovingAvgObsFakeQuantize.with_args(
+            observer=quantization.MovingAverageMinMaxObserver,
+            quant_min=0,
+            quant_max=255,
+            reduce_range=needs_reduced_range(),
+        ),
+        weight=quantization.default_fused_per_channel_wt_fake_quant,
+    )

@@ -56,7 +56,7 @@ def train_epoch(
     loss_sum, correct = 0.0, 0
     step_seconds: list[float] = []
     started = time.perf_counter()
-    for step, (images, labels) in enumerate(data.batches(batch)):
+    for step, (images, labels) in enumerate(data.labelled(batch)):
         inputs, targets = torch.from_numpy(images), torch.from_numpy(labels)
         step_started = time.perf_counter()
         for group in optimizer.param_groups:

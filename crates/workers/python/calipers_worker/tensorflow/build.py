@@ -11,20 +11,29 @@ import tf_keras
 from tf_keras import layers
 
 from calipers_worker.errors import BadModel, UnsupportedOperator
-from calipers_worker.onnx_graph import (
+from calipers_worker.onnx_graph import Layer, OnnxGraph
+from calipers_worker.onnx_operations import (
     Add,
     AveragePool,
     BatchNorm,
+    Clip,
+    Concat,
     Conv,
     Flatten,
     GlobalAveragePool,
-    Layer,
+    HardSigmoid,
+    HardSwish,
+    LeakyRelu,
     Linear,
     MaxPool,
-    OnnxGraph,
+    Multiply,
     Pair,
     Relu,
+    Sigmoid,
+    Softmax,
+    Tanh,
 )
+from calipers_worker.tensorflow import activations
 from calipers_worker.tensorflow import parameters as weights
 from calipers_worker.tensorflow.parameters import Parameter
 from calipers_worker.tensorflow.windows import Axis, crop_of_dense_windows
@@ -113,6 +122,23 @@ class _Builder:
                 value = self._flatten(layer, inputs[0])
             case Linear() as linear:
                 value = Value(self._linear(layer, linear, inputs[0]))
+            case Multiply():
+                value = Value(
+                    layers.Multiply(name=layer.name)([given.tensor for given in inputs]),
+                    all(given.non_negative for given in inputs),
+                )
+            case Concat():
+                value = Value(
+                    layers.Concatenate(name=layer.name)([given.tensor for given in inputs]),
+                    all(given.non_negative for given in inputs),
+                )
+            case (
+                Clip() | HardSwish() | HardSigmoid() | Sigmoid() | Tanh() | LeakyRelu() | Softmax()
+            ):
+                value = Value(
+                    activations.build(layer.operation, layer.name, inputs[0].tensor),
+                    activations.is_non_negative(layer.operation, inputs[0].non_negative),
+                )
         self.values[layer.output] = value
 
     def _conv(self, layer: Layer, conv: Conv, value: Value) -> KerasTensor:

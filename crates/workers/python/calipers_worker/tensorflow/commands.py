@@ -6,8 +6,10 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from calipers_worker import onnx_graph
@@ -16,29 +18,31 @@ from calipers_worker.errors import BadArgument
 from calipers_worker.gaps.command import Gaps
 from calipers_worker.onnx_graph import OnnxGraph
 from calipers_worker.protocol import Commands, Handles, Reporter, Request
+from calipers_worker.recipes import source_of
 from calipers_worker.tensor_files import write_tensors
-from calipers_worker.tensorflow import parameters
-from calipers_worker.tensorflow.artefacts import (
-    Artefact,
-    KerasArtefact,
-    LiteRtArtefact,
-    save_keras,
-    save_tflite,
+from calipers_worker.tensorflow import (
+    checkpoint,
+    edge_quantizer,
+    fake_quantization,
+    parameters,
+    paths,
+    quantize,
+    stored_tensors,
 )
+from calipers_worker.tensorflow.artefacts import Artefact, save_keras, save_tflite, write_keras
 from calipers_worker.tensorflow.build import NativeModel, build
-from calipers_worker.tensorflow.quantize import (
-    convert_fake_quantized,
-    fake_quantized,
-    quantize_after_training,
-)
+from calipers_worker.tensorflow.keras_artefact import KerasArtefact
+from calipers_worker.tensorflow.litert_artefact import LiteRtArtefact
 from calipers_worker.tensorflow.train import Trainer, channels_last
 
-PACKAGES = ("tf_keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy", "onnx")
-VARIANTS_OF_PATH = {
-    "keras": ("float", "float-finetuned"),
-    "tflite": ("ptq-static",),
-    "tfmot": ("qat",),
-}
+PACKAGES = (
+    "tf_keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "numpy",
+    "onnx",
+)
 
 Answer = Mapping[str, Any]
 
@@ -51,6 +55,15 @@ class Training:
     native: NativeModel
     trainer: Trainer
     quantized: bool
+    tuned: bool
+
+
+@dataclass
+class Loaded:
+    """What an artefact's handle stands for, and the ONNX file that it was made from."""
+
+    artefact: Artefact
+    model: Path
 
 
 class Worker:
@@ -58,7 +71,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.trainings: Handles[Training] = Handles("trainer")
-        self.artefacts: Handles[Artefact] = Handles("handle")
+        self.artefacts: Handles[Loaded] = Handles("handle")
         self.threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 1)
 
     def hello(self, request: Request, reporter: Reporter) -> Answer:
@@ -93,18 +106,26 @@ class Worker:
     def train_begin(self, request: Request, reporter: Reporter) -> Answer:
         """Build a model to train: Keras' own, or TFMOT's for quantization-aware training."""
         quantized = request.choice("mode", ("float", "qat")) == "qat"
-        path = request.choice("path", tuple(VARIANTS_OF_PATH))
-        if quantized and path != "tfmot":
-            raise BadArgument(f"argument `path`: mode `qat` trains on path `tfmot`, found `{path}`")
+        path = request.choice("path", ("keras", "tfmot"))
+        if quantized != (path == "tfmot"):
+            raise BadArgument(
+                f"argument `path`: float is trained on `keras`, qat on `tfmot`, found `{path}`"
+            )
+        tuned = paths.is_tuned(request, path, "qat" if quantized else "float")
         momentum, decay = request.number("momentum"), request.number("weight_decay")
         graph, native = _build(request, reporter)
         model = native.model
         if quantized:
             with reporter.stage("prepare"):
-                model = fake_quantized(model)
+                fake_quantization.check(model)
+                model = (
+                    fake_quantization.fake_quantized_from_data(model)
+                    if tuned
+                    else fake_quantization.fake_quantized(model)
+                )
         with reporter.stage("build"):
             trainer = Trainer(model, momentum, decay)
-        return {"trainer": self.trainings.add(Training(graph, native, trainer, quantized))}
+        return {"trainer": self.trainings.add(Training(graph, native, trainer, quantized, tuned))}
 
     def train_epoch(self, request: Request, reporter: Reporter) -> Answer:
         """Train one epoch."""
@@ -132,22 +153,36 @@ class Worker:
             training.graph.write_weights(request.path("output"), values)
         return {}
 
+    def train_save(self, request: Request, reporter: Reporter) -> Answer:
+        """Write a checkpoint."""
+        training = self.trainings.get(request.integer("trainer"))
+        with reporter.stage("save"):
+            checkpoint.save(training.trainer, request.path("output"))
+        return {}
+
+    def train_restore(self, request: Request, reporter: Reporter) -> Answer:
+        """Take over a checkpoint."""
+        training = self.trainings.get(request.integer("trainer"))
+        with reporter.stage("load"):
+            checkpoint.restore(training.trainer, request.path("input"))
+        return {}
+
     def train_finish(self, request: Request, reporter: Reporter) -> Answer:
         """Save the artefact of a trainer, converted where it was quantization-aware; free it."""
         handle = request.integer("trainer")
         training, folder = self.trainings.get(handle), request.path("artefact")
-        seconds = 0.0
+        seconds, functions = 0.0, (write_keras,)
         if training.quantized:
             with reporter.stage("convert") as convert:
-                content = convert_fake_quantized(training.trainer.model)
-            seconds = convert.seconds
+                content = fake_quantization.convert_fake_quantized(training.trainer.model)
+            seconds, functions = convert.seconds, fake_quantization.RECIPES[training.tuned]
             with reporter.stage("save"):
                 saved = save_tflite(content, folder)
         else:
             with reporter.stage("save"):
                 saved = save_keras(training.trainer.model, folder)
         self._drop(handle)
-        return {**saved.answer(), "convert_seconds": seconds}
+        return {**saved.answer(), "convert_seconds": seconds, "recipe": source_of(*functions)}
 
     def train_drop(self, request: Request, _reporter: Reporter) -> Answer:
         """Free a trainer."""
@@ -155,20 +190,49 @@ class Worker:
         return {}
 
     def save_float(self, request: Request, reporter: Reporter) -> Answer:
-        """Save the float model as a Keras file."""
+        """Save the float model: as a Keras file, or as a .tflite file."""
+        path = request.choice("path", ("keras", "tflite"))
+        paths.is_tuned(request, path, "float")
         _, native = _build(request, reporter)
+        folder = request.path("artefact")
+        if path == "keras":
+            with reporter.stage("save"):
+                saved = save_keras(native.model, folder)
+            return {**saved.answer(), "recipe": source_of(write_keras)}
+        with reporter.stage("convert"):
+            content = quantize.convert_float(native.model)
         with reporter.stage("save"):
-            return save_keras(native.model, request.path("artefact")).answer()
+            saved = save_tflite(content, folder)
+        return {**saved.answer(), "recipe": source_of(quantize.convert_float)}
 
     def quantize(self, request: Request, reporter: Reporter) -> Answer:
-        """Quantize trained weights by the TFLite converter; it calibrates with a batch of one."""
-        request.choice("path", ("tflite",))
+        """Quantize trained weights; every tool calibrates on one sample after the other."""
+        path = paths.path_of(request)
+        variant = paths.variant_of(request, path)
+        tuned = paths.is_tuned(request, path, variant)
+        if variant not in ("ptq-static", "ptq-dynamic", "weight-only"):
+            raise BadArgument(
+                f"argument `variant`: {variant} on path `{path}` is not quantization after training"
+            )
         request.integer("batch", 1)
         graph, native = _build(request, reporter)
-        data = _data(request, "data", "calibrate", reporter)
-        with reporter.stage("calibrate"):
-            data.check_shape(graph.input_shape)
-        converted = quantize_after_training(native.model, data, reporter)
+
+        def calibration() -> DataFile:
+            data = _data(request, "data", "calibrate", reporter)
+            with reporter.stage("calibrate"):
+                data.check_shape(graph.input_shape)
+            return data
+
+        if path == "aeq":
+            converted = edge_quantizer.quantize_file(
+                variant, tuned, native.model, calibration, self.threads, reporter
+            )
+        elif (path, variant) in quantize.CALIBRATED:
+            converted = quantize.convert_calibrated(
+                path, variant, native.model, calibration(), reporter
+            )
+        else:
+            converted = quantize.convert_uncalibrated(path, variant, native.model, reporter)
         with reporter.stage("save"):
             saved = save_tflite(converted.content, request.path("artefact"))
         return {
@@ -176,29 +240,28 @@ class Worker:
             "prepare_seconds": converted.prepare_seconds,
             "calibrate_seconds": converted.calibrate_seconds,
             "convert_seconds": converted.convert_seconds,
-            "samples": data.count,
+            "samples": converted.samples,
+            "recipe": converted.recipe,
         }
 
     def load(self, request: Request, reporter: Reporter) -> Answer:
-        """Load an artefact from its file alone."""
-        path = request.choice("path", tuple(VARIANTS_OF_PATH))
-        request.choice("variant", VARIANTS_OF_PATH[path])
-        folder = request.path("artefact")
+        """Load an artefact from its file alone, and see what executes in an inference."""
+        path = paths.path_of(request)
+        paths.is_tuned(request, path, paths.variant_of(request, path))
+        folder, model = request.path("artefact"), request.path("model")
         with reporter.stage("load"):
             artefact = (
                 KerasArtefact.load(folder)
                 if path == "keras"
                 else LiteRtArtefact.load(folder, self.threads)
             )
-        return {
-            "handle": self.artefacts.add(artefact),
-            "quantized": artefact.counts.quantized,
-            "float": artefact.counts.float,
-        }
+            operators = artefact.operators()
+        handle = self.artefacts.add(Loaded(artefact, model))
+        return {"handle": handle, "operators": operators}
 
     def evaluate(self, request: Request, reporter: Reporter) -> Answer:
         """The logits of a loaded artefact."""
-        artefact = self.artefacts.get(request.integer("handle"))
+        artefact = self.artefacts.get(request.integer("handle")).artefact
         batch = request.integer("batch", 1)
         data = _data(request, "data", "evaluate", reporter)
         with reporter.stage("evaluate"):
@@ -207,16 +270,33 @@ class Worker:
         return {"seconds": seconds}
 
     def time(self, request: Request, reporter: Reporter) -> Answer:
-        """The latency of a loaded artefact, one sample at a time."""
-        artefact = self.artefacts.get(request.integer("handle"))
-        samples, count = request.integer("samples", 1), request.integer("count", 1)
-        data = _data(request, "data", "time", reporter)
+        """The latency of a loaded artefact, or its time for a batch."""
+        artefact = self.artefacts.get(request.integer("handle")).artefact
+        batch, count = request.integer("batch", 1), request.integer("count", 1)
+        warm_up = request.integer("warm_up")
         with reporter.stage("time"):
-            data.check_shape(artefact.input_shape)
-            if samples > data.count:
-                raise BadArgument(f"{data.path}: {samples} samples asked for, {data.count} found")
-            images = [channels_last(data.sample(index)) for index in range(samples)]
-            return {"nanoseconds": artefact.time(images, count)}
+            images = _windows(request, artefact, batch)
+            return {"nanoseconds": artefact.time(images, count, warm_up)}
+
+    def profile(self, request: Request, reporter: Reporter) -> Answer:
+        """The operators' times of a loaded artefact, one sample at a time."""
+        artefact = self.artefacts.get(request.integer("handle")).artefact
+        count = request.integer("count", 1)
+        with reporter.stage("profile"):
+            return artefact.profile(_windows(request, artefact, 1), count)
+
+    def read_weights(self, request: Request, reporter: Reporter) -> Answer:
+        """The tensors of a Keras file; those of a .tflite file are read without a framework."""
+        loaded = self.artefacts.get(request.integer("handle"))
+        if not isinstance(loaded.artefact, KerasArtefact):
+            raise BadArgument(
+                "argument `handle`: a .tflite file is read as a file, not by a worker"
+            )
+        with reporter.stage("load"):
+            native = build(onnx_graph.load(loaded.model))
+            tensors = stored_tensors.read(loaded.artefact.model, native.parameters)
+            write_tensors(request.path("output"), stored_tensors.weights(tensors))
+        return {"tensors": [tensor.answer() for tensor in tensors]}
 
     def unload(self, request: Request, _reporter: Reporter) -> Answer:
         """Free a loaded artefact."""
@@ -239,6 +319,8 @@ def commands() -> Commands:
         "train_begin": worker.train_begin,
         "train_epoch": worker.train_epoch,
         "train_state": worker.train_state,
+        "train_save": worker.train_save,
+        "train_restore": worker.train_restore,
         "train_finish": worker.train_finish,
         "train_drop": worker.train_drop,
         "save_float": worker.save_float,
@@ -246,6 +328,8 @@ def commands() -> Commands:
         "load": worker.load,
         "evaluate": worker.evaluate,
         "time": worker.time,
+        "profile": worker.profile,
+        "read_weights": worker.read_weights,
         "unload": worker.unload,
         **Gaps("tensorflow").commands(),
     }
@@ -260,3 +344,11 @@ def _build(request: Request, reporter: Reporter) -> tuple[OnnxGraph, NativeModel
 def _data(request: Request, name: str, stage: str, reporter: Reporter) -> DataFile:
     with reporter.stage(stage):
         return DataFile(request.path(name))
+
+
+def _windows(request: Request, artefact: Artefact, batch: int) -> list[np.ndarray]:
+    """Batches [N,H,W,C] of the leading samples of the request's data, each one sample further."""
+    samples = request.integer("samples", 1)
+    data = DataFile(request.path("data"))
+    data.check_shape(artefact.input_shape)
+    return [channels_last(images) for images in data.windows(samples, batch)]

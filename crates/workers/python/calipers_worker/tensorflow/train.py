@@ -47,6 +47,7 @@ class Trainer:
         velocities = [
             tf.Variable(tf.zeros_like(variable), trainable=False) for variable in trainable
         ]
+        self.velocities = velocities
         images = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
         labels = tf.TensorSpec([None], tf.int64)
         rate = tf.TensorSpec([], tf.float32)
@@ -113,5 +114,5 @@ class Trainer:
 
 
 def _batches(data: DataFile, size: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-    for images, labels in data.batches(size):
+    for images, labels in data.labelled(size):
         yield tf.constant(channels_last(images)), tf.constant(labels)
