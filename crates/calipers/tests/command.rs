@@ -201,3 +201,80 @@ fn a_truncated_onnx_file_is_refused_by_name() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains("mine.onnx") && message.contains("cut short"), "{message}");
 }
+
+/// An `.npy` file of f32 in row-major order.
+fn npy(shape: &[usize], values: impl Iterator<Item = f32>) -> Vec<u8> {
+    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+    let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(length).expect("short").to_le_bytes());
+    bytes.extend(format!("{header:<width$}\n", width = length - 1).bytes());
+    bytes.extend(values.flat_map(f32::to_le_bytes));
+    bytes
+}
+
+#[test]
+fn a_model_and_data_of_ones_own_are_studied() {
+    let folder = with_spec(SMALL);
+    let first = ["study", "small.toml", "--frameworks", "calipers", "--variants", "float", "--threads", "1"];
+    calipers(folder.path()).args(first).assert().success();
+    fs::copy(folder.path().join("runs/small/models/initial-seed-1.onnx"), folder.path().join("mine.onnx"))
+        .expect("copies");
+    let (samples, values) = (30, 3 * 32 * 32);
+    let noise = (0..samples * values).map(|at| ((at * 7919 % 1000) as f32 / 500.0) - 1.0);
+    fs::write(folder.path().join("mine.npy"), npy(&[samples, 3, 32, 32], noise)).expect("writes");
+
+    let spec = r#"
+name = "small"
+title = "My network on my arrays"
+seeds = [1]
+variants = ["float", "ptq-static", "ptq-dynamic", "weight-only"]
+[model]
+name = "mine.onnx"
+[data]
+source = "files"
+[calibration]
+samples = 10
+batch = 5
+[latency]
+rounds = 5
+block_milliseconds = 1.0
+samples = 4
+batch = 2
+[profile]
+inferences = 2
+[frameworks]
+calipers = ["native"]
+"#;
+    fs::write(folder.path().join("small.toml"), spec).expect("writes");
+    let message = String::from_utf8_lossy(
+        &calipers(folder.path()).args(["study", "small.toml"]).assert().code(2).get_output().stderr,
+    )
+    .into_owned();
+    assert!(message.contains("--data files=PATH"), "{message}");
+    let arguments = ["study", "small.toml", "--data", "files=mine.npy", "--threads", "1"];
+    calipers(folder.path()).args(arguments).assert().success();
+    let report = report(folder.path());
+    assert_eq!((&report["data"]["train"], &report["data"]["test"]), (&10.into(), &20.into()));
+    let cells = report["cells"].as_array().expect("a list");
+    assert_eq!(cells.len(), 4);
+    for cell in cells {
+        assert_eq!((&cell["status"], &cell["weights"]), (&"ok".into(), &"shared".into()), "{cell}");
+        assert!(cell["metrics"]["accuracy"].is_null(), "data without labels have no accuracy: {cell}");
+        assert!(cell["metrics"]["profile"]["operators"].as_array().is_some_and(|all| !all.is_empty()));
+        assert_eq!(
+            cell["metrics"]["weights"].as_array().expect("layers").len(),
+            10,
+            "nine convolutions, one product"
+        );
+    }
+    let agreement = cells[1]["metrics"]["against_float"]["agreement"].as_f64().expect("agreement");
+    assert!(agreement > 0.5, "{agreement}");
+
+    let too_many = spec.replace("samples = 10\nbatch", "samples = 40\nbatch");
+    fs::write(folder.path().join("small.toml"), too_many).expect("writes");
+    let output = calipers(folder.path()).args(arguments).assert().code(2).get_output().clone();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("at most 30 samples"), "{message}");
+}

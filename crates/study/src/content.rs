@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use calipers_formats::onnx;
 use calipers_workers::protocol::{ExecutedOperator, Loaded, ReadWeights, StoredTensors, Unload};
 
 use crate::cell::Cell;
@@ -67,7 +68,10 @@ impl Bench<'_> {
         }
         let failed = |error: &dyn std::fmt::Display| Trouble::at("load", error);
         let stored = self.stored(model, report, &file, answer)?;
-        let float = weights::read(&start.weights).map_err(|error| failed(&error))?;
+        let float = match &start.weights {
+            Some(weights) => weights::read(weights).map_err(|error| failed(&error))?,
+            None => weights::of_graph(&onnx::read(&model.path).map_err(|error| failed(&error))?.graph),
+        };
         let weights = weight_reports(&model.path, &float, &stored).map_err(|error| failed(&error))?;
         let bytes = report.metrics.file_bytes.unwrap_or_default();
         let ledger = ledger(bytes, &stored, report.cell.variant, operators);

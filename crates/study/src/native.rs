@@ -113,7 +113,7 @@ impl Engine {
 
     fn quantize(&self, command: &Quantize, reporter: &mut Reporter<'_>) -> Result<Quantized, Failure> {
         let (flags, recipe) = recipe(command.variant)?;
-        let model = float_model(&command.model, Some(&command.weights))?;
+        let model = float_model(&command.model, command.weights.as_deref())?;
         let start = Instant::now();
         let prepared = canonical(&model)?;
         let prepare_seconds = start.elapsed().as_secs_f64();
@@ -296,7 +296,7 @@ fn canonical(model: &Model) -> Result<Model, Failure> {
 }
 
 fn save_float(command: &SaveFloat) -> Result<Saved, Failure> {
-    let model = float_model(&command.model, Some(&command.weights))?;
+    let model = float_model(&command.model, command.weights.as_deref())?;
     let (file, file_bytes) = save(&command.artefact, &canonical(&model)?)?;
     Ok(Saved { file, file_bytes, recipe: FLOAT_RECIPE.to_owned() })
 }

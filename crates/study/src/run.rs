@@ -22,7 +22,6 @@ use crate::record::{CellTiming, Journal, Record};
 use crate::report::{self, CellReport, Gates, Report, Status};
 use crate::spec::{Source, Spec};
 use crate::training::Trained;
-use crate::weights;
 
 /// What a study is run with.
 pub struct Options {
@@ -251,14 +250,17 @@ impl Bench<'_> {
             weights.insert((framework, Origin::Own), Weights { float, finetuned });
         }
         for ((framework, _), weights) in &weights {
-            if let Ok(Trained { weights, hash, .. }) = &weights.float {
+            if let Ok(Trained { weights: Some(weights), hash, .. }) = &weights.float {
                 let label = format!("trained by {framework}");
                 findings.gates.parity.extend(self.parity(model, seed, &label, Some((weights, hash)))?);
             }
         }
         let shared = match self.spec.lender() {
             Some(lender) => weights[&(lender, Origin::Own)].clone(),
-            None => self.initial_weights(model, seed)?,
+            None => {
+                let own = Trained { weights: None, hash: model.hash.clone(), epochs: Vec::new() };
+                Weights { float: Ok(own.clone()), finetuned: Some(Ok(own)) }
+            }
         };
         for framework in self.spec.chosen().collect::<Vec<_>>() {
             weights.insert((framework, Origin::Shared), shared.clone());
@@ -318,19 +320,6 @@ impl Bench<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The initial weights as if they had been trained.
-    fn initial_weights(&mut self, model: &InitialModel, seed: u64) -> Result<Weights, Trouble> {
-        let failed = |reason: String| StudyError::Model { name: self.spec.model.name.clone(), reason };
-        let folder = self.out.join("weights");
-        make_folder(&folder)?;
-        let path = folder.join(format!("initial-seed-{seed}.safetensors"));
-        let graph =
-            calipers_formats::onnx::read(&model.path).map_err(|error| failed(error.to_string()))?.graph;
-        weights::write(&path, &weights::of_graph(&graph)).map_err(|error| failed(error.to_string()))?;
-        let trained = Trained { weights: path, hash: model.hash.clone(), epochs: Vec::new() };
-        Ok(Weights { float: Ok(trained.clone()), finetuned: Some(Ok(trained)) })
     }
 
     /// Frameworks that train, in the order in which they are shown and run.

@@ -22,9 +22,9 @@ use crate::statistics::{Interval, median};
 /// Trained weights, and how they came about.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    /// Weights file.
-    pub weights: PathBuf,
-    /// Hash of that file.
+    /// Weights file; absent for the model's own weights.
+    pub weights: Option<PathBuf>,
+    /// Hash of that file, or of the model's.
     pub hash: String,
     /// The epochs of this training.
     pub epochs: Vec<EpochRecord>,
@@ -218,7 +218,7 @@ impl Bench<'_> {
     ) -> Result<u64, Trouble> {
         let command = TrainBegin {
             model: model.path.clone(),
-            weights: job.start.map(|start| start.weights.clone()),
+            weights: job.start.and_then(|start| start.weights.clone()),
             mode: job.mode,
             path: job.path.to_owned(),
             tuning: job.tuning,
@@ -269,7 +269,7 @@ impl Bench<'_> {
                 let hash = weights_hash.clone();
                 let epochs = self.recorded(&keys);
                 self.done(epochs.len() * self.units_of_epoch(TrainMode::Float));
-                return Ok(Trained { weights: path, hash, epochs });
+                return Ok(Trained { weights: Some(path), hash, epochs });
             }
         }
         let (trainer, epochs) = self.train(model, &job)?;
@@ -285,7 +285,7 @@ impl Bench<'_> {
         let hash =
             file_hash(&weights).ok_or_else(|| Trouble::at("save", "the worker wrote no weights file"))?;
         self.journal.append(Record::Training { key, weights: relative, weights_hash: hash.clone() })?;
-        Ok(Trained { weights, hash, epochs })
+        Ok(Trained { weights: Some(weights), hash, epochs })
     }
 
     /// The epochs of those keys.

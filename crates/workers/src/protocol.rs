@@ -285,16 +285,17 @@ mod tests {
     fn a_request_is_one_flat_object() {
         let load = Load {
             path: "fx".into(),
+            tuning: Tuning::Tuned,
             variant: Variant::PtqStatic,
             model: "m.onnx".into(),
             artefact: "a".into(),
         };
         assert_eq!(
             line(7, load.clone()),
-            r#"{"id":7,"command":"load","path":"fx","variant":"ptq-static","model":"m.onnx","artefact":"a"}"#
+            r#"{"id":7,"command":"load","path":"fx","tuning":"tuned","variant":"ptq-static","model":"m.onnx","artefact":"a"}"#
         );
         assert_eq!(line(1, Shutdown {}), r#"{"id":1,"command":"shutdown"}"#);
-        let begin = r#"{"id":2,"command":"train_begin","model":"m","weights":null,"mode":"qat","path":"fx","momentum":0.9,"weight_decay":0}"#;
+        let begin = r#"{"id":2,"command":"train_begin","model":"m","weights":null,"mode":"qat","path":"fx","tuning":"default","momentum":0.9,"weight_decay":0}"#;
         let question: Question = serde_json::from_str(begin).expect("reads");
         let Request::TrainBegin(begin) = question.request else { panic!("{question:?}") };
         assert_eq!((begin.mode, begin.weights, begin.momentum), (TrainMode::Qat, None, 0.9));

@@ -143,6 +143,7 @@ mod tests {
                 python: None,
                 threads: hello.threads,
                 pid: 1,
+                devices: Vec::new(),
             }),
             Request::Evaluate(evaluate) => {
                 for done in 0..=1000 {

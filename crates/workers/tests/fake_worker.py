@@ -44,7 +44,12 @@ def loaded(number: int, handle: int = 1) -> None:
     answer(
         id=number,
         kind="result",
-        value={"handle": handle, "quantized": {"Conv": 2}, "float": {}},
+        value={
+            "handle": handle,
+            "operators": [
+                {"name": "conv", "kind": "convolution", "class": "integer", "macs": 100}
+            ],
+        },
     )
 
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
 use calipers_workers::protocol::{
-    Command, Evaluate, Evaluated, Greeting, Hello, Load, Request, Stage, Variant,
+    Command, Evaluate, Evaluated, Greeting, Hello, Load, Request, Stage, Tuning, Variant,
 };
 use calipers_workers::serve::serve_standard_streams;
 use calipers_workers::{Failure, Launch, Worker, WorkerError};
@@ -36,7 +36,13 @@ fn main() -> io::Result<()> {
             in_role("worker")?,
         ),
         Ok("asker of python") => ask_for_ever(
-            Load { path: "deaf".into(), variant: Variant::Float, model: "m".into(), artefact: "a".into() },
+            Load {
+                path: "deaf".into(),
+                tuning: Tuning::Default,
+                variant: Variant::Float,
+                model: "m".into(),
+                artefact: "a".into(),
+            },
             python_worker(),
         ),
         Ok(other) => panic!("unknown role {other}"),
@@ -86,6 +92,7 @@ fn serve_as_worker() -> io::Result<()> {
             python: None,
             threads: hello.threads,
             pid: std::process::id(),
+            devices: Vec::new(),
         }),
         Request::Evaluate(evaluate) => {
             reporter.report(Stage::Evaluate, 0, None, None);
@@ -108,7 +115,13 @@ fn a_worker_in_rust_answers() -> io::Result<()> {
     let mut worker = Worker::spawn(in_role("worker")?).expect("starts");
     let greeting = worker.call(Hello { threads: 3 }, &mut |_| {}, Some(PLENTY)).expect("answers");
     assert_eq!((greeting.threads, greeting.pid, greeting.python), (3, worker.id(), None));
-    let load = Load { path: "p".into(), variant: Variant::Qat, model: "m".into(), artefact: "a".into() };
+    let load = Load {
+        path: "p".into(),
+        tuning: Tuning::Default,
+        variant: Variant::Qat,
+        model: "m".into(),
+        artefact: "a".into(),
+    };
     let error = worker.call(load, &mut |_| {}, Some(PLENTY)).expect_err("is unsupported");
     assert!(
         matches!(&error, WorkerError::Failed { failure, .. } if failure.kind == "Unsupported"),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use calipers_workers::protocol::{Load, Loaded, Progress, Stage, Variant};
+use calipers_workers::protocol::{Class, Kind, Load, Loaded, Progress, Stage, Tuning, Variant};
 use calipers_workers::worker::End;
 use calipers_workers::{Launch, Worker, WorkerError};
 
@@ -35,6 +35,7 @@ fn load_within(
 ) -> Result<Loaded, WorkerError> {
     let request = Load {
         path: how.into(),
+        tuning: Tuning::Default,
         variant: Variant::Float,
         model: "model.onnx".into(),
         artefact: "artefact".into(),
@@ -62,7 +63,9 @@ fn progress_comes_before_the_result() {
     let mut seen = Vec::new();
     let loaded =
         load_within(&mut worker, "steps", PLENTY, &mut |progress| seen.push(progress)).expect("loads");
-    assert_eq!((loaded.handle, loaded.quantized["Conv"], loaded.float.len()), (1, 2, 0));
+    let [conv] = &loaded.operators[..] else { panic!("{loaded:?}") };
+    assert_eq!((loaded.handle, conv.kind, conv.class), (1, Kind::Convolution, Class::Integer));
+    assert_eq!((conv.macs, conv.weights, conv.weight_bits), (100, 0, 0));
     let steps: Vec<(Stage, u64, Option<u64>)> =
         seen.iter().map(|step| (step.stage, step.done, step.total)).collect();
     assert_eq!(steps, [(Stage::Load, 1, Some(3)), (Stage::Load, 2, Some(3)), (Stage::Load, 3, Some(3))]);
@@ -237,8 +240,13 @@ fn a_path_that_json_cannot_hold_is_refused_before_sending() {
     use std::os::unix::ffi::OsStringExt;
     let mut worker = worker();
     let name = std::ffi::OsString::from_vec(vec![0xff]);
-    let request =
-        Load { path: "steps".into(), variant: Variant::Qat, model: name.into(), artefact: "a".into() };
+    let request = Load {
+        path: "steps".into(),
+        tuning: Tuning::Tuned,
+        variant: Variant::Qat,
+        model: name.into(),
+        artefact: "a".into(),
+    };
     let error = worker.call(request, &mut |_| {}, Some(PLENTY)).expect_err("is refused");
     assert!(matches!(error, WorkerError::Request { .. }), "{error:?}");
     load(&mut worker, "steps").expect("goes on");

@@ -104,7 +104,7 @@ impl Files {
             tuning: Tuning::Default,
             variant,
             model: self.path("model.onnx"),
-            weights: self.path("weights"),
+            weights: Some(self.path("weights")),
             data: self.path("data"),
             batch: 4,
             artefact: self.path("artefact"),
@@ -158,7 +158,7 @@ fn variants_run_as_they_say_they_do() {
         path: String::from("native"),
         tuning: Tuning::Default,
         model: files.path("model.onnx"),
-        weights: files.path("weights"),
+        weights: Some(files.path("weights")),
         artefact: files.path("artefact"),
     };
     let Saved { file, file_bytes, .. } = asked.ask(save).unwrap();
@@ -277,7 +277,7 @@ fn tokens_of_a_model_of_batch_1_run_sample_by_sample() {
         path: String::from("native"),
         tuning: Tuning::Default,
         model: files.path("model.onnx"),
-        weights: files.path("weights"),
+        weights: Some(files.path("weights")),
         artefact: files.path("artefact"),
     };
     asked.ask(save).unwrap();

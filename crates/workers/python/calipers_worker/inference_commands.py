@@ -240,7 +240,7 @@ class _Worker:
     def save_float(self, request: Request, reporter: Reporter) -> dict[str, Any]:
         path, tuning = self._path(request, "float"), request.choice("tuning", TUNINGS)
         with reporter.stage("build"):
-            model, _ = _model(request, request.path("weights"))
+            model, _ = _model(request, request.optional_path("weights"))
         with reporter.stage("save"):
             return self.engine.save_float(path, tuning, model, _folder(request)).answer()
 
@@ -248,7 +248,7 @@ class _Worker:
         variant = request.text("variant")
         path, tuning = self._path(request, variant), request.choice("tuning", TUNINGS)
         with reporter.stage("build"):
-            model, signature = _model(request, request.path("weights"))
+            model, signature = _model(request, request.optional_path("weights"))
         with reporter.stage("prepare"):
             calibration = self._calibration(request, variant, signature, reporter)
         made = self.engine.quantize(path, tuning, variant, model, calibration, _folder(request))

@@ -72,11 +72,6 @@ class Reader:
         initializers = {
             name: value for name, value in self.constants.items() if value.dtype == np.float32
         }
-        for name, value in initializers.items():
-            if not np.isfinite(value).all():
-                raise BadModel(
-                    f"{self.path}: initializer `{name}` holds a value that is not finite"
-                )
         for info in [*self.graph.input, *self.graph.value_info, *self.graph.output]:
             self.shapes[info.name] = _shape(info)
         inputs = [info.name for info in self.graph.input if info.name not in self.constants]
@@ -400,6 +395,11 @@ class Reader:
             raise self.unsupported(
                 node,
                 f"initializer `{name}` is read by {self.used[name]} too; each layer needs its own",
+            )
+        if not np.isfinite(value).all():
+            raise BadModel(
+                f"{self.path}: {_title(node)}: initializer `{name}` holds a value that is not "
+                "finite"
             )
         self.used[name] = _title(node)
         return name, value

@@ -25,8 +25,8 @@ pub struct SaveFloat {
     pub tuning: Tuning,
     /// ONNX file.
     pub model: PathBuf,
-    /// Weights file.
-    pub weights: PathBuf,
+    /// Weights file; `None` takes the model file's own initializers.
+    pub weights: Option<PathBuf>,
     /// Folder to write.
     pub artefact: PathBuf,
 }
@@ -53,8 +53,8 @@ pub struct Quantize {
     pub variant: Variant,
     /// ONNX file.
     pub model: PathBuf,
-    /// Weights file.
-    pub weights: PathBuf,
+    /// Weights file; `None` takes the model file's own initializers.
+    pub weights: Option<PathBuf>,
     /// Data file to calibrate on, all of it, in its order; what needs none does not read it.
     pub data: PathBuf,
     /// Samples per calibration step.
