@@ -88,7 +88,7 @@ pub enum Command {
 /// Arguments of `calipers study`.
 #[derive(Debug, Args)]
 pub struct StudyArguments {
-    /// The study, a TOML file; without it a quick one that is built in (ResNet8 on generated images, about five minutes).
+    /// The study, a TOML file; without it a quick one that is built in (ResNet8 on generated images, about twenty minutes).
     pub spec: Option<PathBuf>,
     /// Where a data set is, such as cifar10=PATH (the folder or archive of CIFAR-10's binary version); files=PATH for a
     /// study of your own data.
