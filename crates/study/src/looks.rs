@@ -14,7 +14,7 @@ use crate::material::{InitialModel, file_hash, write_whole};
 use crate::measure::load;
 use crate::memory;
 use crate::record::{Record, key};
-use crate::report::{CellReport, KindTime, OperatorTime, Profile, Start, kind_name};
+use crate::report::{CellReport, KindTime, Profile, Start, kind_name};
 use crate::run::{Bench, Sources};
 
 /// Inferences at the larger batch whose memory counts as that of running.
@@ -22,7 +22,7 @@ const INFERENCES_FOR_MEMORY: usize = 3;
 /// Chrome trace of a cell, in its folder.
 const TRACE: &str = "trace.json";
 /// Units of work of a start and of a profile.
-const UNITS_OF_LOOK: usize = 3_000;
+pub const UNITS_OF_LOOK: usize = 3_000;
 
 impl Bench<'_> {
     /// Follows a new process of each cell to its first inference, and profiles the cell. What cannot be measured is a
@@ -53,14 +53,9 @@ impl Bench<'_> {
             }
             report.metrics.start = start.ok();
             report.metrics.profile = profile.ok().flatten();
-            self.done(self.units_of_looks(&report.cell));
+            self.done(UNITS_OF_LOOK);
         }
         Ok(())
-    }
-
-    /// Units of work of looking into a cell.
-    pub fn units_of_looks(&self, _cell: &Cell) -> usize {
-        UNITS_OF_LOOK
     }
 
     /// From a new process to its first inference.
@@ -154,24 +149,13 @@ fn digest(profiled: Profiled, trace: String) -> Profile {
     }
     let mut kinds: Vec<KindTime> = kinds.into_values().collect();
     kinds.sort_by(|a, b| b.nanoseconds.total_cmp(&a.nanoseconds));
-    let operators = profiled
-        .operators
-        .into_iter()
-        .map(|operator| OperatorTime {
-            name: operator.name,
-            kind: operator.kind,
-            calls: operator.calls,
-            nanoseconds: operator.nanoseconds,
-            bytes: operator.bytes,
-        })
-        .collect();
     Profile {
         profiler: profiled.profiler,
         resolution_nanoseconds: profiled.resolution_nanoseconds,
         wall_nanoseconds: profiled.wall_nanoseconds,
         bytes_are: profiled.bytes_are,
         kinds,
-        operators,
+        operators: profiled.operators,
         trace,
     }
 }

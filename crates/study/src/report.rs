@@ -35,8 +35,8 @@ pub use html::html;
 pub use markdown::markdown;
 pub use metrics::{
     Accuracy, AgainstFloat, CalibrationMetrics, EpochPoint, Histogram, IntegerShares, KindTime,
-    LatencyMetrics, Ledger, LedgerEntry, Memory, Metrics, OperatorTime, Profile, Start, ThroughputMetrics,
-    TrainingMetrics, WeightReport,
+    LatencyMetrics, Ledger, LedgerEntry, Memory, Metrics, Profile, Start, ThroughputMetrics, TrainingMetrics,
+    WeightReport,
 };
 pub(crate) use metrics::{class_name, kind_name};
 pub use table::table;

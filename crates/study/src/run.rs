@@ -15,6 +15,7 @@ use crate::crew::{Crew, Trouble, outcome};
 use crate::error::StudyError;
 use crate::event::{Event, Watcher};
 use crate::latency;
+use crate::looks::UNITS_OF_LOOK;
 use crate::machine::Machine;
 use crate::material::{InitialModel, Material, initial_model, make_folder};
 use crate::measure::Weights;
@@ -343,9 +344,7 @@ impl Bench<'_> {
         let training = trainers * (float_epochs + finetuning) * self.units_of_epoch(TrainMode::Float);
         let cells: Vec<Cell> = self.spec.seeds.first().map(|&seed| self.spec.cells(seed)).unwrap_or_default();
         let made: usize = cells.iter().map(|cell| self.units_of_cell(cell)).sum();
-        seeds * (training + made)
-            + cells.iter().map(|cell| self.units_of_looks(cell)).sum::<usize>()
-            + self.timing_units(cells.len())
+        seeds * (training + made) + cells.len() * UNITS_OF_LOOK + self.timing_units(cells.len())
     }
 
     /// Says that units of work are done.

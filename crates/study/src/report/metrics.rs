@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use calipers_workers::protocol::{Class, Kind};
+use calipers_workers::protocol::{Class, Kind, ProfiledOperator};
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::Interval;
@@ -275,7 +275,7 @@ pub struct Profile {
     /// By kind, the longest first.
     pub kinds: Vec<KindTime>,
     /// In the order of execution.
-    pub operators: Vec<OperatorTime>,
+    pub operators: Vec<ProfiledOperator>,
     /// Chrome trace of one mean inference, relative to the report.
     pub trace: String,
 }
@@ -302,21 +302,6 @@ pub struct KindTime {
     /// Nanoseconds in one inference.
     pub nanoseconds: f64,
     /// Memory in one inference.
-    pub bytes: Option<u64>,
-}
-
-/// An operator in a profile.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OperatorTime {
-    /// Its name, as the profiler gives it.
-    pub name: String,
-    /// Its kind.
-    pub kind: Kind,
-    /// Calls in one inference.
-    pub calls: u64,
-    /// Nanoseconds in one inference, over all its calls.
-    pub nanoseconds: f64,
-    /// Memory in one inference, over all its calls.
     pub bytes: Option<u64>,
 }
 

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use calipers_study::report::{
     Accuracy, AgainstFloat, Artefact, CalibrationMetrics, CellError, CellReport, DataFacts, EpochPoint,
     FrameworkFacts, Gates, Histogram, IntegerShares, KindTime, LatencyMetrics, Ledger, LedgerEntry, Memory,
-    Metrics, ModelFacts, NullTest, OperatorTime, ParityGate, Profile, Report, Start, Status, StepGate,
-    ThroughputMetrics, Timing, TrainingMetrics, VERSION, WeightReport,
+    Metrics, ModelFacts, NullTest, ParityGate, Profile, Report, Start, Status, StepGate, ThroughputMetrics,
+    Timing, TrainingMetrics, VERSION, WeightReport,
 };
 use calipers_study::{Cell, Framework, Interval, Machine, Origin, Spec, Tuning, VARIANTS, Variant};
-use calipers_workers::protocol::Kind;
+use calipers_workers::protocol::{Kind, ProfiledOperator};
 
 /// Test samples.
 pub const SAMPLES: usize = 2_000;
@@ -265,7 +265,7 @@ fn profile(p50: f64, float: bool) -> Profile {
     let operators = shares
         .iter()
         .flat_map(|&(kind, share, calls)| {
-            (0..calls).map(move |call| OperatorTime {
+            (0..calls).map(move |call| ProfiledOperator {
                 name: format!("{kind:?}_{call} <fused>"),
                 kind,
                 calls: 1,
