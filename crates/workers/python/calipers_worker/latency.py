@@ -18,7 +18,6 @@ def time_calls(
     clock = time.perf_counter_ns
     nanoseconds = [0] * count
     was_enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         for index in range(warm_up):
