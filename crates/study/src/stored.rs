@@ -121,10 +121,10 @@ pub fn of_answer(answer: &[StoredTensor], path: &Path) -> Result<Vec<Stored>, St
             let wrong = |found: String| WeightsError::Tensor {
                 path: path.to_owned(),
                 name: tensor.name.clone(),
-                expected: String::from("a weight in a type of numbers, and what its integers stand for"),
+                expected: String::from("a tensor of numbers"),
                 found,
             };
-            Some(answered(&file, &tensor.name).map_err(wrong)?)
+            answered(&file, &tensor.name).map_err(wrong)?
         } else {
             None
         };
@@ -143,8 +143,8 @@ pub fn of_answer(answer: &[StoredTensor], path: &Path) -> Result<Vec<Stored>, St
     stored.collect()
 }
 
-/// A tensor of a worker's file; what is wrong with it, else.
-fn answered(file: &SafeTensors<'_>, name: &str) -> Result<StoredWeight, String> {
+/// A tensor of a worker's file, or `None` for integers that stand for nothing but themselves; what is wrong with it, else.
+fn answered(file: &SafeTensors<'_>, name: &str) -> Result<Option<StoredWeight>, String> {
     let tensor = |view: TensorView<'_>| {
         let dtype = storage_type(view.dtype()).ok_or_else(|| format!("{:?}", view.dtype()))?;
         Tensor::new(dtype, view.shape(), Bytes::copy_from_slice(view.data()))
@@ -155,13 +155,13 @@ fn answered(file: &SafeTensors<'_>, name: &str) -> Result<StoredWeight, String> 
     let real = match file.tensor(&format!("{name}{REAL}")) {
         Ok(real) => tensor(real)?,
         Err(_) if integers.is_none() => stored.clone(),
-        Err(_) => return Err(format!("{} without `{name}{REAL}`", stored.tensor_type())),
+        Err(_) => return Ok(None),
     };
     let numbers = numbers(&real).ok_or_else(|| real.tensor_type().to_string())?;
     if numbers.len() != stored.len() {
         return Err(format!("{} that stand for {}", stored.tensor_type(), real.tensor_type()));
     }
-    Ok(StoredWeight { shape: stored.shape().to_vec(), integers, real: numbers.into_owned() })
+    Ok(Some(StoredWeight { shape: stored.shape().to_vec(), integers, real: numbers.into_owned() }))
 }
 
 /// A type as numpy calls it in the words of this program: `int8` is `i8`.

@@ -151,7 +151,10 @@ fn the_answer_of_a_worker_is_read_with_its_file() {
         (Some(Role::Scale), &None, "f32")
     );
 
+    // Integers that stand for nothing but themselves, such as a shape, are no weight.
     write(false);
-    let message = of_answer(&answer, &file).unwrap_err().to_string();
-    assert!(message.contains("tensor `w`") && message.contains("without `w/real`"), "{message}");
+    assert_eq!(of_answer(&answer, &file).unwrap()[0].weight, None);
+    let lacking = [tensor("v", "int4", &[2, 2], 2)];
+    let message = of_answer(&lacking, &file).unwrap_err().to_string();
+    assert!(message.contains("tensor `v`") && message.contains("found nothing"), "{message}");
 }

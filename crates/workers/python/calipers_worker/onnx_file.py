@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 from calipers_worker.batches import DataFile
 from calipers_worker.errors import BadData, BadModel
-from calipers_worker.onnx_graph import _check_weights
+from calipers_worker.onnx_graph import check_weights
 from calipers_worker.tensor_files import read_tensors
 
 EMBEDDED_BYTES = 1 << 30
@@ -146,7 +146,7 @@ def read_model(path: Path, weights: Path | None) -> onnx.ModelProto:
     # Masks hold infinities: what is not finite in the file itself is no weight, and stays.
     fixed = {name for name, value in own.items() if not np.isfinite(value).all()}
     trained = {name: value for name, value in values.items() if name not in fixed}
-    _check_weights(weights, trained, {name: own[name] for name in own if name not in fixed})
+    check_weights(weights, trained, {name: own[name] for name in own if name not in fixed})
     for name, value in trained.items():
         expected[name].CopyFrom(numpy_helper.from_array(value, name))
     return model

@@ -101,7 +101,7 @@ class OnnxGraph:
     def write_weights(self, path: Path, values: Mapping[str, np.ndarray]) -> None:
         """Write `values` as a weights file; initializers that they lack keep the graph's values."""
         complete = {name: values.get(name, own) for name, own in self.initializers.items()}
-        _check_weights(path, complete, self.initializers)
+        check_weights(path, complete, self.initializers)
         write_tensors(path, complete)
 
 
@@ -111,12 +111,12 @@ def load(path: Path, weights: Path | None = None) -> OnnxGraph:
     graph = OnnxGraph(path, **vars(Reader(path, model).read()))
     if weights is not None:
         values = read_tensors(weights)
-        _check_weights(weights, values, graph.initializers)
+        check_weights(weights, values, graph.initializers)
         graph.initializers = {name: values[name] for name in graph.initializers}
     return graph
 
 
-def _check_weights(
+def check_weights(
     path: Path, values: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
 ) -> None:
     missing, unknown = (

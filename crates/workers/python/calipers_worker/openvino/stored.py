@@ -42,8 +42,8 @@ def stored_tensors(model: ov.Model, source: Path, output: Path) -> list[dict[str
         if held.ndim >= 2:
             shape = initializer[1] if initializer else held.shape
             tensors[name] = _as_onnx(held, shape)
-            if initializer and held.dtype != np.float32:
-                tensors[f"{name}/real"] = _as_onnx(_real(node), shape)
+            if (real := _real(node)) is not None:
+                tensors[f"{name}/real"] = _as_onnx(real, shape)
     write_tensors(output, tensors)
     return listed
 
@@ -54,20 +54,33 @@ def _as_onnx(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return turned.reshape(shape)
 
 
-def _real(constant: ov.Node) -> np.ndarray:
-    """The real numbers that a constant's integers stand for, f32, as the model computes them."""
-    values, node = constant.data.astype(np.float32), constant
+def _real(constant: ov.Node) -> np.ndarray | None:
+    """The real numbers that a constant's integers stand for, f32, as the model computes them.
+
+    None where they stand for themselves: nothing multiplies them by a scale.
+    """
+    if np.issubdtype(constant.data.dtype, np.floating):
+        return None
+    values, node, scaled = constant.data.astype(np.float32), constant, False
     while True:
         node = _only_user(node)
         match node.get_type_name() if node is not None else "":
             case "Convert":
                 pass
-            case "Subtract":
+            case "Subtract" if _first_of(node, constant):
                 values = values - _operand(node)
-            case "Multiply":
-                values = values * _operand(node)
+            case "Multiply" if _first_of(node, constant):
+                values, scaled = values * _operand(node), True
             case _:
-                return values
+                return values if scaled else None
+
+
+def _first_of(node: ov.Node, constant: ov.Node) -> bool:
+    """Whether an element-wise operator has the constant first: second is a scale or zero point."""
+    source = node.input(0).get_source_output().get_node()
+    while source.get_type_name() != "Constant":
+        source = source.input(0).get_source_output().get_node()
+    return source.get_friendly_name() == constant.get_friendly_name()
 
 
 def _operand(node: ov.Node) -> np.ndarray:
