@@ -4,17 +4,18 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from calipers_worker.errors import BadArgument
+from calipers_worker.errors import BadArgument, BadModel
 from calipers_worker.onnx_graph import OnnxGraph
 from calipers_worker.pytorch import exported, quantize, tensors
 from calipers_worker.pytorch.build import build
 from calipers_worker.recipes import source_of
 
-Function = Callable[..., nn.Module]
+Function = Callable[..., Any]
 
 STATE, SCRIPT, PROGRAM = "state", "script", "program"
 """What is deployed: a state_dict for modules, a TorchScript file, or an exported program."""
@@ -79,8 +80,13 @@ class Start:
 
 
 def example_of(graph: OnnxGraph, samples: int) -> torch.Tensor:
-    """An input of zeros, f32 [samples, ...]."""
-    return torch.zeros([samples, *(dim or 1 for dim in graph.input_shape[1:])])
+    """An input of zeros, f32 [samples, ...]; BadModel where the size of a sample is not known."""
+    if None in graph.input_shape[1:]:
+        raise BadModel(
+            f"{graph.path}: input `{graph.input_name}` must have known dimensions but the first, "
+            f"found {graph.input_shape}"
+        )
+    return torch.zeros([samples, *graph.input_shape[1:]])
 
 
 FULL_RANGE = (quantize.full_range_qconfig, quantize.needs_reduced_range)
@@ -92,7 +98,7 @@ def _eager(prepare: Function, *, form: str = STATE, qat: bool = False) -> Method
         return prepare(start.model, quantize.fusion_groups(start.graph), start.engine)
 
     more = FULL_RANGE if form == SCRIPT else ()
-    recipe = (prepare, quantize.eager_convert, *more)
+    recipe = (quantize.fusion_groups, prepare, quantize.eager_convert, *more)
     return Method(prepared, quantize.eager_convert, recipe, form, True, not qat)
 
 
@@ -104,12 +110,12 @@ def _fx(prepare: Function, *more: Function, form: str = STATE, calibrates: bool 
     return Method(prepared, quantize.fx_convert, recipe, form, False, calibrates)
 
 
-def _pt2e(prepare: Function, convert: Function, *, calibrates: bool = False) -> Method:
+def _pt2e(prepare: Function, *convert: Function, calibrates: bool = False) -> Method:
     def prepared(start: Start) -> nn.Module:
         return prepare(start.model, start.example)
 
-    recipe = (exported.exported_program, prepare, exported.pt2e_convert)
-    return Method(prepared, convert, recipe, PROGRAM, False, calibrates)
+    recipe = (exported.exported_program, prepare, *convert)
+    return Method(prepared, convert[0], recipe, PROGRAM, False, calibrates)
 
 
 def _at_once(convert: Function) -> Method:
@@ -142,7 +148,12 @@ METHODS: dict[tuple[str, str, str], Method] = {
         exported.pt2e_static, exported.pt2e_convert, calibrates=True
     ),
     ("pt2e", "default", "ptq-dynamic"): _pt2e(exported.pt2e_dynamic, exported.pt2e_convert),
-    ("pt2e", "default", "qat"): _pt2e(exported.pt2e_qat, exported.pt2e_convert_trained),
+    ("pt2e", "default", "qat"): _pt2e(
+        exported.pt2e_qat,
+        exported.pt2e_convert_trained,
+        exported.pt2e_convert,
+        exported.InTraining,
+    ),
     ("torchao", "default", "ptq-dynamic"): _at_once(tensors.torchao_dynamic),
     ("torchao", "default", "weight-only"): _at_once(tensors.torchao_weight_only),
     ("torchao", "tuned", "weight-only"): _at_once(tensors.torchao_weight_only_tuned),

@@ -19,11 +19,6 @@ import tf_keras
 
 from calipers_worker.errors import UnsupportedOperator
 
-DECAY = 0.99
-"""What is left of a range after a step, once a hundred were seen."""
-
-keras = tfmot.quantization.keras
-
 
 def check(model: tf_keras.Model) -> None:
     """UnsupportedOperator where `model` has an operator that is no layer, on which TFMOT fails.
@@ -57,10 +52,11 @@ def convert_fake_quantized(model: tf_keras.Model) -> bytes:
     return converter.convert()
 
 
-class ObservedQuantizer(keras.quantizers.Quantizer):
+class ObservedQuantizer(tfmot.quantization.keras.quantizers.Quantizer):
     """8 bits between moving averages of the least and the largest value of each batch.
 
-    The averages begin at those of the first batch. Zero is always inside, as TFLite wants it.
+    The averages begin at those of the first batch, and keep 99 % of what they were once a hundred
+    were seen. Zero is always inside, as TFLite wants it.
     """
 
     def build(self, _shape: Any, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
@@ -77,7 +73,7 @@ class ObservedQuantizer(keras.quantizers.Quantizer):
         least, largest = weights["min"], weights["max"]
         if training:
             batches = weights["batches"]
-            kept = tf.minimum(DECAY, batches / (batches + 1.0))
+            kept = tf.minimum(0.99, batches / (batches + 1.0))
             found = tf.minimum(tf.reduce_min(inputs), 0.0), tf.maximum(tf.reduce_max(inputs), 0.0)
             least = least.assign(kept * least + (1.0 - kept) * found[0])
             largest = largest.assign(kept * largest + (1.0 - kept) * found[1])
@@ -89,10 +85,10 @@ class ObservedQuantizer(keras.quantizers.Quantizer):
         return {}
 
 
-class ObservedConfig(keras.QuantizeConfig):
+class ObservedConfig(tfmot.quantization.keras.QuantizeConfig):
     """TFMOT's configuration of a layer, with another quantizer for its moving averages."""
 
-    def __init__(self, inner: keras.QuantizeConfig) -> None:
+    def __init__(self, inner: tfmot.quantization.keras.QuantizeConfig) -> None:
         self.inner = inner
 
     def get_weights_and_quantizers(self, layer: tf_keras.layers.Layer) -> list[Any]:
@@ -121,7 +117,7 @@ class ObservedConfig(keras.QuantizeConfig):
         return {"inner": self.inner}
 
 
-class ObservedRegistry(keras.default_8bit.Default8BitQuantizeRegistry):
+class ObservedRegistry(tfmot.quantization.keras.default_8bit.Default8BitQuantizeRegistry):
     """TFMOT's table of layers, in the words of this scheme."""
 
     def get_quantize_config(self, layer: tf_keras.layers.Layer) -> ObservedConfig:
@@ -129,7 +125,7 @@ class ObservedRegistry(keras.default_8bit.Default8BitQuantizeRegistry):
         return ObservedConfig(super().get_quantize_config(layer))
 
 
-class ObservedLayout(keras.default_8bit.Default8BitQuantizeLayoutTransform):
+class ObservedLayout(tfmot.quantization.keras.default_8bit.Default8BitQuantizeLayoutTransform):
     """TFMOT's patterns of layers, such as a convolution with its normalization."""
 
     def apply(
@@ -143,7 +139,7 @@ class ObservedLayout(keras.default_8bit.Default8BitQuantizeLayoutTransform):
         return changed, configurations
 
 
-class ObservedScheme(keras.default_8bit.Default8BitQuantizeScheme):
+class ObservedScheme(tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme):
     """TFMOT's 8-bit scheme, with ranges of activations that begin at those of the data."""
 
     def get_layout_transformer(self) -> ObservedLayout:
@@ -156,7 +152,7 @@ class ObservedScheme(keras.default_8bit.Default8BitQuantizeScheme):
 
 
 def _observed(quantizer: Any) -> Any:
-    if isinstance(quantizer, keras.quantizers.MovingAverageQuantizer):
+    if isinstance(quantizer, tfmot.quantization.keras.quantizers.MovingAverageQuantizer):
         return ObservedQuantizer()
     return quantizer
 
