@@ -146,11 +146,12 @@ class Fake:
 
     def load(self, _request: dict) -> dict:
         """Load nothing."""
+        return {"handle": 1}
+
+    def read_operators(self, _request: dict) -> dict:
+        """Tell of one operator."""
         product = {"name": "conv", "kind": "convolution", "macs": 100, "weights": 10}
-        return {
-            "handle": 1,
-            "operators": [product | {"class": "integer", "weight_bits": 8}],
-        }
+        return {"operators": [product | {"class": "integer", "weight_bits": 8}]}
 
     def evaluate(self, request: dict) -> dict:
         """Write logits."""

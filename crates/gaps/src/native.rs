@@ -131,13 +131,13 @@ fn run(probe: &Probe) -> Result<Found, String> {
     };
     let (expected, reference) = (floats(&material.expected)?, defined(&honest)?);
     Ok(Found {
-        parity: Some(difference(&defined(float)?, &expected)),
+        parity: difference(&defined(float)?, &expected),
         float_range: Some(range(&expected)),
-        max_error: Some(difference(&made, &expected)),
+        max_error: difference(&made, &expected),
         finite: Some(made.iter().all(|value| value.is_finite())),
         reference: Some(String::from("the definition of each node of the QDQ graph")),
-        reference_error: Some(difference(&reference, &expected)),
-        reference_difference: Some(difference(&made, &reference)),
+        reference_error: difference(&reference, &expected),
+        reference_difference: difference(&made, &reference),
         operators: operators(&profiler, &description(&file)?, &honest),
         files: vec![MODEL.into()],
         ..Found::default()
@@ -156,7 +156,7 @@ pub(crate) fn comparable(layer: &Layer, scheme: Scheme) -> Option<f64> {
     let quantized = quantize(&material.probe.graph, precision, &material).ok()?;
     let made = floats(&material::run(&quantized, &material.samples).ok()?).ok()?;
     let expected = floats(&material.expected).ok()?;
-    Some(difference(&made, &expected) / range(&expected))
+    Some(difference(&made, &expected)? / range(&expected))
 }
 
 /// The artefact as our own reader describes it.
@@ -178,8 +178,12 @@ fn floats(outputs: &[Tensor]) -> Result<Vec<f32>, String> {
     Ok(all)
 }
 
-fn difference(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
+/// The largest absolute difference; `None` where one is no number.
+fn difference(a: &[f32], b: &[f32]) -> Option<f64> {
+    let differences = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
+    differences
+        .map(|difference| (!difference.is_nan()).then_some(difference))
+        .try_fold(0.0, |largest, one| one.map(|one| f64::max(largest, one)))
 }
 
 fn range(values: &[f32]) -> f64 {

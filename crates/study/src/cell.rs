@@ -125,13 +125,8 @@ const OPENVINO: &[Route] = &[
     route(OUR_FILE, "nncf", "the file that Calipers made", &[PtqStatic], &[]),
 ];
 
-const CALIPERS: &[Route] = &[route(
-    "native",
-    "native",
-    "calipers quantize",
-    &[Float, FloatFinetuned, PtqStatic, PtqDynamic, WeightOnly, Qat],
-    &[],
-)];
+const CALIPERS: &[Route] =
+    &[route("native", "native", "calipers quantize", &[Float, PtqStatic, PtqDynamic, WeightOnly, Qat], &[])];
 
 impl Framework {
     /// All of them, in the order in which they are shown and run.

@@ -45,7 +45,9 @@ impl Bench<'_> {
         for &framework in &frameworks {
             keys.insert(framework, self.base_key(framework, model, Sources::Whole)?);
         }
-        let pair = |a: Framework, b: Framework| key(&["parity", &keys[&a], &keys[&b], hash]);
+        let pair = |a: Framework, b: Framework| {
+            key(&["parity", &keys[&a], &keys[&b], hash, label, &seed.to_string()])
+        };
         let found: Option<Vec<ParityGate>> = frameworks
             .iter()
             .skip(1)

@@ -10,7 +10,7 @@ use calipers_workers::protocol::Time;
 use crate::cell::{Cell, Framework, Origin, Variant};
 use crate::crew::{Member, Place, Trouble, ask, outcome};
 use crate::event::Event;
-use crate::material::{InitialModel, file_hash};
+use crate::material::{InitialModel, deployed_hash};
 use crate::measure::load;
 use crate::memory;
 use crate::record::{CellTiming, Record, key};
@@ -39,7 +39,6 @@ struct Runner {
     cell: Cell,
     null_twin: bool,
     batch: usize,
-    handle: u64,
     inferences: usize,
     blocks: Vec<Vec<u64>>,
     /// Processor seconds and wall-clock seconds of the blocks.
@@ -47,40 +46,44 @@ struct Runner {
     failure: Option<CellError>,
 }
 
-/// Raw times, and the cells that could not be timed.
-pub struct Timed {
-    /// By cell and batch; the null twins last.
-    pub timings: Vec<CellTiming>,
-    /// Why a cell has no times.
-    pub failures: Vec<(Cell, CellError)>,
+/// Where cells are timed: in the workers of the study, and second processes beside them.
+#[derive(Default)]
+struct Processes {
+    /// Those of the null tests by framework, or why one is not there.
+    twins: BTreeMap<Framework, Result<Member, CellError>>,
+    /// By folder of a cell and whether it is a null twin: the process that loaded it, and its handle there.
+    loaded: BTreeMap<(String, bool), (u32, u64)>,
 }
 
-/// Second processes of the null tests by framework, or why one is not there.
-type Twins = BTreeMap<Framework, Result<Member, CellError>>;
-
 impl Bench<'_> {
-    /// Times the cells that have an artefact, all of one seed.
+    /// Times the cells that have an artefact, all of one seed: by cell and batch, the null twins last. What cannot be
+    /// timed is a note: the cell keeps what it has.
     ///
     /// # Errors
     /// Only what ends the study.
-    pub fn time(&mut self, model: &InitialModel, seed: u64, cells: &[&CellReport]) -> Result<Timed, Trouble> {
+    pub fn time(
+        &mut self,
+        model: &InitialModel,
+        seed: u64,
+        cells: &[&CellReport],
+    ) -> Result<Vec<CellTiming>, Trouble> {
         let spec = self.spec.latency.clone();
         let mut parts = vec![String::from("latency"), format!("{spec:?}")];
         for report in cells {
             parts.push(report.cell.to_string());
             parts.push(self.base_key(report.cell.framework, model, Sources::Whole)?);
             let file = report.artefact.as_ref().map(|artefact| self.out.join(&artefact.file));
-            parts.push(file.and_then(|file| file_hash(&file)).unwrap_or_default());
+            parts.push(file.and_then(|file| deployed_hash(&file)).unwrap_or_default());
         }
-        let key = key(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+        let whole = key(&parts.iter().map(String::as_str).collect::<Vec<_>>());
         let units = self.timing_units(cells.len());
-        if let Some(Record::Latency { timings, .. }) = self.journal.find(&key) {
+        if let Some(Record::Latency { timings, .. }) = self.journal.find(&whole) {
             let timings = timings.clone();
             self.done(units);
-            return Ok(Timed { timings, failures: Vec::new() });
+            return Ok(timings);
         }
         self.watcher.event(Event::Step { title: "latency: warming up" });
-        let mut twins = Twins::new();
+        let mut processes = Processes::default();
         let mut runners = Vec::new();
         for report in cells {
             // Those that worked on something else are gone: each process holds the models that are timed, and no more.
@@ -88,26 +91,20 @@ impl Bench<'_> {
             runners.extend([1, spec.batch].map(|batch| Runner::new(&report.cell, false, batch)));
         }
         for cell in null_cells(cells) {
-            twins.insert(cell.framework, outcome(self.crew.start(cell.framework, self.watcher))?);
+            let twin = outcome(self.crew.start(cell.framework, self.watcher))?;
+            processes.twins.insert(cell.framework, twin);
             runners.push(Runner::new(&cell, true, 1));
         }
-        let mut handles: BTreeMap<(String, bool), u64> = BTreeMap::new();
         for runner in &mut runners {
-            self.attempt(runner, |bench, runner| {
-                let loaded = (runner.cell.folder(), runner.null_twin);
-                runner.handle = match handles.get(&loaded) {
-                    Some(&handle) => handle,
-                    None => bench.load_runner(model, runner, &mut twins)?,
-                };
-                handles.insert(loaded, runner.handle);
-                bench.warm_up(runner, &mut twins)
-            })?;
+            self.attempt(runner, |bench, runner| bench.warm_up(model, runner, &mut processes))?;
         }
         self.watcher.event(Event::Step { title: "latency: interleaved blocks" });
         let mut random = Random::new(seed, "study/latency");
         for round in 0..spec.rounds {
             for index in random.permutation(runners.len()) {
-                self.attempt(&mut runners[index], |bench, runner| bench.timed_block(runner, &mut twins))?;
+                self.attempt(&mut runners[index], |bench, runner| {
+                    bench.timed_block(model, runner, &mut processes)
+                })?;
             }
             self.watcher.event(Event::Progress {
                 stage: "rounds",
@@ -117,21 +114,26 @@ impl Bench<'_> {
             });
             self.done(units / spec.rounds);
         }
-        let mut timed = Timed { timings: Vec::new(), failures: Vec::new() };
+        let (mut timings, mut is_whole) = (Vec::new(), true);
         for Runner { cell, null_twin, batch, blocks, busy, failure, .. } in runners {
             match failure {
                 None => {
                     let cores = (busy.1 > 0.0 && busy.0 > 0.0).then(|| busy.0 / busy.1);
-                    timed.timings.push(CellTiming { cell, null_twin, batch, blocks, cores });
+                    timings.push(CellTiming { cell, null_twin, batch, blocks, cores });
                 }
-                Some(failure) => timed.failures.push((cell, failure)),
+                Some(error) => {
+                    let what = if null_twin { "its null test" } else { "an inference" };
+                    self.note(format!(
+                        "{cell}: {what} at batch {batch} could not be timed: {}",
+                        error.message
+                    ));
+                    is_whole = false;
+                }
             }
         }
-        timed.failures.dedup_by(|a, b| a.0 == b.0);
-        if timed.failures.is_empty() {
-            self.journal.append(Record::Latency { key, timings: timed.timings.clone() })?;
-        }
-        Ok(timed)
+        let key = if is_whole { whole } else { key(&["in part", &whole]) };
+        self.journal.append(Record::Latency { key, timings: timings.clone() })?;
+        Ok(timings)
     }
 
     /// Units of work of the whole timing.
@@ -151,22 +153,17 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn load_runner(
+    /// Runs blocks until their medians are flat, and fits the length of a block.
+    fn warm_up(
         &mut self,
         model: &InitialModel,
-        runner: &Runner,
-        twins: &mut Twins,
-    ) -> Result<u64, Trouble> {
-        let folder = self.out.join("artefacts").join(runner.cell.folder());
-        Ok(self.ask_runner(runner, twins, load(model, &runner.cell, &folder))?.handle)
-    }
-
-    /// Runs blocks until their medians are flat, and fits the length of a block.
-    fn warm_up(&mut self, runner: &mut Runner, twins: &mut Twins) -> Result<(), Trouble> {
+        runner: &mut Runner,
+        processes: &mut Processes,
+    ) -> Result<(), Trouble> {
         let mut medians: Vec<f64> = Vec::new();
         let wanted = self.spec.latency.block_milliseconds * 1e6;
         for _ in 0..WARM_UP_MOST {
-            let block = self.block(runner, twins)?;
+            let block = self.block(model, runner, processes)?;
             let middle = median(&block.iter().map(|&time| time as f64).collect::<Vec<_>>()).max(1.0);
             medians.push(middle);
             runner.inferences = ((wanted / middle) as usize).clamp(*BLOCK.start(), *BLOCK.end());
@@ -181,16 +178,16 @@ impl Bench<'_> {
     }
 
     /// Times a block, and what the process did meanwhile.
-    fn timed_block(&mut self, runner: &mut Runner, twins: &mut Twins) -> Result<(), Trouble> {
-        let process = match (runner.null_twin, twins.get(&runner.cell.framework)) {
-            (true, Some(Ok(twin))) => Some(twin.worker.id()),
-            (true, _) => None,
-            (false, _) => Some(self.crew.member(&runner.cell, self.watcher)?.worker.id()),
-        };
-        let used = || process.and_then(memory::processor_seconds);
-        let (before, start) = (used(), Instant::now());
-        let block = self.block(runner, twins)?;
-        if let (Some(before), Some(after)) = (before, used()) {
+    fn timed_block(
+        &mut self,
+        model: &InitialModel,
+        runner: &mut Runner,
+        processes: &mut Processes,
+    ) -> Result<(), Trouble> {
+        let process = self.process(runner, processes)?;
+        let (before, start) = (memory::processor_seconds(process), Instant::now());
+        let block = self.block(model, runner, processes)?;
+        if let (Some(before), Some(after)) = (before, memory::processor_seconds(process)) {
             runner.busy.0 += after - before;
             runner.busy.1 += start.elapsed().as_secs_f64();
         }
@@ -198,33 +195,68 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn block(&mut self, runner: &Runner, twins: &mut Twins) -> Result<Vec<u64>, Trouble> {
+    /// One block, in a process that has the model; one that died is started and given it again.
+    fn block(
+        &mut self,
+        model: &InitialModel,
+        runner: &Runner,
+        processes: &mut Processes,
+    ) -> Result<Vec<u64>, Trouble> {
+        let process = self.process(runner, processes)?;
+        let wanted = (runner.cell.folder(), runner.null_twin);
+        let handle = match processes.loaded.get(&wanted) {
+            Some(&(holder, handle)) if holder == process => handle,
+            _ => {
+                let folder = self.out.join("artefacts").join(&wanted.0);
+                let handle = self.ask_runner(runner, processes, load(model, &runner.cell, &folder))?.handle;
+                processes.loaded.insert(wanted, (process, handle));
+                handle
+            }
+        };
         let command = Time {
-            handle: runner.handle,
+            handle,
             data: self.material.latency.clone(),
             samples: self.spec.latency.samples.min(self.material.facts.test),
             batch: runner.batch,
             warm_up: if runner.batch == 1 { UNTIMED } else { 1 },
             count: runner.inferences,
         };
-        let timed = self.ask_runner(runner, twins, command)?;
+        let timed = self.ask_runner(runner, processes, command)?;
         if timed.nanoseconds.is_empty() {
             return Err(Trouble::at("time", format!("{} timed no inference", runner.cell)));
         }
         Ok(timed.nanoseconds)
     }
 
+    /// The process that a runner is timed in.
+    fn process(&mut self, runner: &Runner, processes: &mut Processes) -> Result<u32, Trouble> {
+        Ok(if runner.null_twin {
+            processes.twin(runner.cell.framework)?.worker.id()
+        } else {
+            self.crew.member(&runner.cell, self.watcher)?.worker.id()
+        })
+    }
+
     fn ask_runner<C: Command>(
         &mut self,
         runner: &Runner,
-        twins: &mut Twins,
+        processes: &mut Processes,
         command: C,
     ) -> Result<C::Response, Trouble> {
-        match (runner.null_twin, twins.get_mut(&runner.cell.framework)) {
-            (false, _) => self.crew.call(&runner.cell, command, self.watcher),
-            (true, Some(Ok(twin))) => ask(&mut twin.worker, command, self.watcher),
-            (true, Some(Err(error))) => Err(Trouble::Cell(error.clone())),
-            (true, None) => Err(Trouble::at("start", "the second process of the null test is not there")),
+        if runner.null_twin {
+            ask(&mut processes.twin(runner.cell.framework)?.worker, command, self.watcher)
+        } else {
+            self.crew.call(&runner.cell, command, self.watcher)
+        }
+    }
+}
+
+impl Processes {
+    fn twin(&mut self, framework: Framework) -> Result<&mut Member, Trouble> {
+        match self.twins.get_mut(&framework) {
+            Some(Ok(twin)) => Ok(twin),
+            Some(Err(error)) => Err(Trouble::Cell(error.clone())),
+            None => Err(Trouble::at("start", "the second process of the null test is not there")),
         }
     }
 }
@@ -235,7 +267,6 @@ impl Runner {
             cell: cell.clone(),
             null_twin,
             batch,
-            handle: 0,
             inferences: FIRST_BLOCK,
             blocks: Vec::new(),
             busy: (0.0, 0.0),
@@ -319,10 +350,12 @@ pub fn digest(timings: &[CellTiming], cells: &mut [CellReport], seed: u64) -> Op
     };
     let null_tests: Vec<NullTest> =
         timings.iter().filter(|timing| timing.null_twin).filter_map(null_test).collect();
-    let trustworthy = !null_tests.is_empty() && null_tests.iter().all(|test| test.passed);
+    // A GPU has no null test: nothing is said of how it compares.
+    let on_cpu = || timings.iter().filter(|timing| !timing.null_twin && !timing.cell.is_on_gpu());
+    let passed = |framework| null_tests.iter().any(|test| test.passed && test.cell.framework == framework);
+    let trustworthy = !null_tests.is_empty() && on_cpu().all(|timing| passed(timing.cell.framework));
     let fastest = |batch: usize| {
-        let mut by_speed: Vec<&CellTiming> =
-            timings.iter().filter(|timing| !timing.null_twin && timing.batch == batch).collect();
+        let mut by_speed: Vec<&CellTiming> = on_cpu().filter(|timing| timing.batch == batch).collect();
         by_speed.sort_by(|a, b| median(&medians(a)).total_cmp(&median(&medians(b))));
         match by_speed.as_slice() {
             [best, next, ..] if trustworthy => paired_ratio(&medians(best), &medians(next), seed)

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use calipers_inspect::Role;
-use calipers_workers::protocol::{Class, ExecutedOperator, Variant};
+use calipers_workers::protocol::{Class, ExecutedOperator, Kind, Variant};
 
 use crate::report::{Ledger, LedgerEntry};
 use crate::stored::Stored;
 
 /// The ledger of a file of `file_bytes` bytes that holds the tensors `stored`.
 ///
-/// Weights stand for themselves, those that were one initializer together; vectors, scales and shapes are summed by what
+/// Weights stand for themselves, those that were one initializer and are of one type together; vectors, scales and shapes are summed by what
 /// they are for and by type, as `biases (21)`. The rest is negative where the file is compressed, or where tensors are in
 /// files beside it. Floats among weights are explained by the file's own assignment, else by the `operators` that were
 /// seen to execute.
@@ -21,7 +21,7 @@ pub fn ledger(
     operators: &[ExecutedOperator],
 ) -> Ledger {
     let mut entries: Vec<LedgerEntry> = Vec::new();
-    let mut weights: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut weights: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut groups: BTreeMap<(&str, &str), (usize, LedgerEntry)> = BTreeMap::new();
     for tensor in stored {
         if let Some(group) = group(tensor) {
@@ -34,20 +34,17 @@ pub fn ledger(
             sum.name = format!("{group} ({count})");
             continue;
         }
-        match tensor
-            .initializer
-            .as_deref()
-            .and_then(|initializer| Some((initializer, *weights.get(initializer)?)))
-        {
+        let key = tensor.initializer.as_deref().map(|initializer| (initializer, tensor.dtype.as_str()));
+        match key.and_then(|key| Some((key.0, *weights.get(&key)?))) {
             Some((initializer, at)) => {
                 add(&mut entries[at], tensor);
                 entries[at].name = initializer.to_owned();
             }
             None => {
-                if let Some(initializer) = &tensor.initializer {
-                    weights.insert(initializer, entries.len());
+                if let Some(key) = key {
+                    weights.insert(key, entries.len());
                 }
-                let why_float = why_float(tensor, variant, operators);
+                let why_float = why_float(tensor, stored, variant, operators);
                 entries.push(LedgerEntry { why_float, ..entry(tensor.name.clone(), tensor) });
             }
         }
@@ -80,8 +77,14 @@ fn group(tensor: &Stored) -> Option<&'static str> {
 }
 
 /// Why a weight is stored in float; `None` where it is not.
-fn why_float(tensor: &Stored, variant: Variant, operators: &[ExecutedOperator]) -> Option<String> {
-    if !tensor.dtype.starts_with('f') && !tensor.dtype.starts_with("bf") {
+fn why_float(
+    tensor: &Stored,
+    stored: &[Stored],
+    variant: Variant,
+    operators: &[ExecutedOperator],
+) -> Option<String> {
+    let is_float = |tensor: &Stored| tensor.dtype.starts_with('f') || tensor.dtype.starts_with("bf");
+    if !is_float(tensor) {
         return None;
     }
     if matches!(variant, Variant::Float | Variant::FloatFinetuned) {
@@ -90,16 +93,24 @@ fn why_float(tensor: &Stored, variant: Variant, operators: &[ExecutedOperator]) 
     if let Some(reason) = &tensor.reason {
         return Some(reason.clone());
     }
-    let readers = || operators.iter().filter(|operator| operator.weights == tensor.elements);
-    let of = |class: Class| readers().find(|operator| operator.class == class);
+    // A recurrent operator has several weights.
+    let reads_it = |operator: &ExecutedOperator| match operator.kind {
+        Kind::Recurrent => operator.weights >= tensor.elements,
+        _ => operator.weights == tensor.elements,
+    };
+    let of = |class: Class| operators.iter().find(|operator| operator.class == class && reads_it(operator));
     Some(if let Some(operator) = of(Class::Float) {
         format!("`{}` computes in float", operator.name)
     } else if let Some(operator) = of(Class::WeightOnly) {
         format!("`{}` reads it in {} bits and computes in float", operator.name, operator.weight_bits)
     } else if let Some(operator) = of(Class::Dynamic).or_else(|| of(Class::Integer)) {
-        format!("`{}` makes integers of it when the model is loaded or run", operator.name)
+        if stored.iter().any(|other| other.elements == tensor.elements && !is_float(other)) {
+            format!("kept beside its integers, which `{}` reads", operator.name)
+        } else {
+            format!("`{}` makes integers of it when the model is loaded or run", operator.name)
+        }
     } else {
-        String::from("no operator was seen to multiply or gather it")
+        String::from("what reads it was not seen")
     })
 }
 
@@ -137,6 +148,7 @@ mod tests {
             macs: weights,
             weights,
             weight_bits: 32,
+            activation_bits: None,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::cell::Cell;
 use crate::crew::{Place, Trouble, ask, outcome};
 use crate::event::Event;
 use crate::latency::timeable;
-use crate::material::{InitialModel, file_hash, write_whole};
+use crate::material::{InitialModel, deployed_hash, write_whole};
 use crate::measure::load;
 use crate::memory;
 use crate::record::{Record, key};
@@ -40,15 +40,14 @@ impl Bench<'_> {
             timeable(&self.spec, cells, seed).into_iter().map(|report| report.cell.clone()).collect();
         for report in cells.iter_mut().filter(|report| wanted.contains(&report.cell)) {
             let file = report.artefact.as_ref().map(|artefact| self.out.join(&artefact.file));
-            let hash = file.and_then(|file| file_hash(&file)).unwrap_or_default();
+            let hash = file.and_then(|file| deployed_hash(&file)).unwrap_or_default();
             let base = self.base_key(report.cell.framework, model, Sources::Whole)?;
             let inputs = [base.as_str(), &report.cell.to_string(), &hash];
             let start = outcome(self.start(model, &report.cell, &inputs))?;
             let profile = outcome(self.profile(model, &report.cell, &inputs))?;
             for (what, error) in [("start", start.as_ref().err()), ("profile", profile.as_ref().err())] {
                 if let Some(error) = error {
-                    let text = format!("{}: no {what}: {}", report.cell, error.message);
-                    self.watcher.event(Event::Note { text: &text });
+                    self.note(format!("{}: no {what}: {}", report.cell, error.message));
                 }
             }
             report.metrics.start = start.ok();
@@ -58,7 +57,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// From a new process to its first inference.
+    /// From a new process to its first inference, of a model that was loaded here before: what an earlier process left in
+    /// the file cache, and compiled where a framework keeps that, is there.
     fn start(&mut self, model: &InitialModel, cell: &Cell, inputs: &[&str]) -> Result<Start, Trouble> {
         let spec = self.spec.latency.clone();
         let key = key(&[&["start", &spec.batch.to_string()], inputs].concat());
@@ -68,23 +68,24 @@ impl Bench<'_> {
         let title = format!("{} {}: first inference", cell.framework.title(), cell.name());
         self.watcher.event(Event::Step { title: &title });
         let folder = self.out.join("artefacts").join(cell.folder());
+        let place = Place::from(cell);
+        let (data, samples) = (self.material.latency.clone(), spec.samples.min(self.material.facts.test));
+        let time = |handle: u64, batch: usize, count: usize| {
+            let (data, warm_up) = (data.clone(), 0);
+            Time { handle, data, samples, batch, warm_up, count }
+        };
+        let Loaded { handle } = self.crew.call(place, load(model, cell, &folder), self.watcher)?;
+        self.crew.call(place, time(handle, 1, 1), self.watcher)?;
+        self.crew.call(place, Unload { handle }, self.watcher)?;
         let begun = Instant::now();
-        let mut member = self.crew.start(Place::from(cell), self.watcher)?;
+        let mut member = self.crew.start(place, self.watcher)?;
         let import_seconds = begun.elapsed().as_secs_f64();
         let process = member.worker.id();
         memory::forget_peak(process);
-        let Loaded { handle, .. } = ask(&mut member.worker, load(model, cell, &folder), self.watcher)?;
-        let time = |batch: usize, count: usize| Time {
-            handle,
-            data: self.material.latency.clone(),
-            samples: spec.samples.min(self.material.facts.test),
-            batch,
-            warm_up: 0,
-            count,
-        };
-        ask(&mut member.worker, time(1, 1), self.watcher)?;
+        let Loaded { handle } = ask(&mut member.worker, load(model, cell, &folder), self.watcher)?;
+        ask(&mut member.worker, time(handle, 1, 1), self.watcher)?;
         let first_inference_seconds = begun.elapsed().as_secs_f64();
-        ask(&mut member.worker, time(spec.batch, INFERENCES_FOR_MEMORY), self.watcher)?;
+        ask(&mut member.worker, time(handle, spec.batch, INFERENCES_FOR_MEMORY), self.watcher)?;
         let memory = memory::peak(process, member.idle);
         let start = Start { import_seconds, first_inference_seconds, memory };
         self.journal.append(Record::Start { key, cell: cell.clone(), start })?;
@@ -114,7 +115,7 @@ impl Bench<'_> {
         self.watcher.event(Event::Step { title: &title });
         let place = Place::from(cell);
         let folder = self.out.join("artefacts").join(cell.folder());
-        let Loaded { handle, .. } = self.crew.call(place, load(model, cell, &folder), self.watcher)?;
+        let Loaded { handle } = self.crew.call(place, load(model, cell, &folder), self.watcher)?;
         let command = ProfileCommand {
             handle,
             data: self.material.latency.clone(),

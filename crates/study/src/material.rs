@@ -2,6 +2,7 @@
 
 mod files;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -345,4 +346,38 @@ pub fn file_hash(path: &Path) -> Option<String> {
     let mut file = fs::File::open(path).ok()?;
     io::copy(&mut file, &mut hasher).ok()?;
     Some(hasher.finalize().to_hex().to_string())
+}
+
+/// A deployed file and what stands beside it under its name, such as OpenVINO's weights or an ONNX file's external data,
+/// in the order of their names; recipes, which are JSON, are not deployed. Empty where it is not there.
+pub fn deployed_files(file: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(stem)) = (file.parent(), file.file_stem().and_then(OsStr::to_str)) else {
+        return Vec::new();
+    };
+    let belongs = |path: &PathBuf| {
+        let rest = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(stem));
+        rest.is_some_and(|rest| rest.starts_with('.') && !rest.ends_with(".json"))
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(belongs).collect();
+    files.sort();
+    files
+}
+
+/// Hash of all of a deployed file; `None` where it is not there.
+pub fn deployed_hash(file: &Path) -> Option<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(file_hash(file)?.as_bytes());
+    for beside in deployed_files(file).iter().filter(|beside| *beside != file) {
+        hasher.update(file_hash(beside)?.as_bytes());
+    }
+    Some(hasher.finalize().to_hex().to_string())
+}
+
+/// Bytes of all of a deployed file.
+///
+/// # Errors
+/// What the file system says.
+pub fn deployed_bytes(file: &Path) -> io::Result<u64> {
+    deployed_files(file).iter().map(|file| Ok(fs::metadata(file)?.len())).sum()
 }

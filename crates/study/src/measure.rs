@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use calipers_workers::protocol::{
-    Class, Evaluate, ExecutedOperator, Finished, Load, Loaded, Quantize, Quantized, SaveFloat, Saved,
-    StoredTensors, TrainFinish, TrainMode, Unload,
+    Class, Evaluate, ExecutedOperator, Finished, Load, Loaded, Operators, Quantize, Quantized, ReadOperators,
+    SaveFloat, Saved, StoredTensors, TrainFinish, TrainMode, Unload,
 };
 
 use crate::cell::{Cell, Framework, Variant};
 use crate::crew::{Place, Trouble, outcome};
 use crate::event::Event;
-use crate::material::{InitialModel, file_hash, make_folder};
+use crate::material::{InitialModel, deployed_bytes, deployed_files, deployed_hash, file_hash, make_folder};
 use crate::memory;
 use crate::record::{Record, key};
 use crate::report::{
@@ -63,6 +63,9 @@ impl Bench<'_> {
                 }
             },
         };
+        if report.status != Status::Ok && cell.variant != Variant::Qat {
+            self.done(self.units_of_cell(cell));
+        }
         self.watcher.event(Event::Cell(&report));
         Ok(report)
     }
@@ -112,14 +115,14 @@ impl Bench<'_> {
             }
         };
         let settings = match cell.variant {
-            Variant::Float | Variant::FloatFinetuned | Variant::PtqDynamic | Variant::WeightOnly => {
-                String::new()
-            }
+            Variant::Float | Variant::FloatFinetuned | Variant::WeightOnly => String::new(),
+            // The ranges of a batch are those of all its samples.
+            Variant::PtqDynamic => self.spec.calibration.batch.to_string(),
             Variant::PtqStatic => format!("{:?}", self.spec.calibration),
             Variant::Qat => format!("{:?} {:?}", self.extra_epochs(), self.spec.train),
         };
         let base = self.base_key(cell.framework, model, Sources::Whole)?;
-        let ours_hash = ours.and_then(file_hash).unwrap_or_default();
+        let ours_hash = ours.and_then(deployed_hash).unwrap_or_default();
         let key = key(&["cell", &base, &cell.to_string(), &start.hash, &settings, &ours_hash]);
         let relative = format!("artefacts/{}", cell.folder());
         let folder = self.out.join(&relative);
@@ -239,11 +242,13 @@ impl Bench<'_> {
     /// Takes the file that Calipers made as the artefact.
     fn copy(&self, ours: &Path, folder: &Path) -> Result<(PathBuf, Metrics), Trouble> {
         let target = folder.join("model.onnx");
-        std::fs::copy(ours, &target)
-            .map_err(|error| Trouble::at("load", format!("{}: {error}", ours.display())))?;
+        for file in deployed_files(ours) {
+            std::fs::copy(&file, folder.join(file.file_name().unwrap_or_default()))
+                .map_err(|error| Trouble::at("load", format!("{}: {error}", file.display())))?;
+        }
         let from = ours.strip_prefix(&self.out).unwrap_or(ours).display();
         let recipe = format!("# The file that Calipers made, as it is:\ncp {from} model.onnx\n");
-        let file_bytes = std::fs::metadata(&target).map(|metadata| metadata.len()).ok();
+        let file_bytes = deployed_bytes(&target).ok();
         Ok((target, Metrics { recipe, file_bytes, ..Metrics::default() }))
     }
 
@@ -257,9 +262,9 @@ impl Bench<'_> {
         }
     }
 
-    /// Hashes of a cell's deployed file and logits; `None` where one is not there.
+    /// Hashes of all of a cell's deployed file and of its logits; `None` where one is not there.
     fn hashes(&self, file: &str, folder: &Path) -> Option<[String; 2]> {
-        Some([file_hash(&self.out.join(file))?, file_hash(&folder.join(LOGITS))?])
+        Some([deployed_hash(&self.out.join(file))?, file_hash(&folder.join(LOGITS))?])
     }
 
     /// Adds what is in the artefact, once for each cell of the first seed. Content that cannot be read is a note.
@@ -277,8 +282,7 @@ impl Bench<'_> {
         match outcome(self.content(model, start, operators, answer, report))? {
             Ok(()) => {}
             Err(error) => {
-                let text = format!("{}: its content could not be read: {}", report.cell, error.message);
-                self.watcher.event(Event::Note { text: &text });
+                self.note(format!("{}: its content could not be read: {}", report.cell, error.message));
             }
         }
         Ok(())
@@ -320,7 +324,8 @@ impl Bench<'_> {
         found: &mut Metrics,
     ) -> Result<(Vec<ExecutedOperator>, Option<StoredTensors>), Trouble> {
         let place = Place::from(cell);
-        let Loaded { handle, operators } = self.crew.call(place, load(model, cell, folder), self.watcher)?;
+        let Loaded { handle } = self.crew.call(place, load(model, cell, folder), self.watcher)?;
+        let Operators { operators } = self.crew.call(place, ReadOperators { handle }, self.watcher)?;
         let output = folder.join(LOGITS);
         let command = Evaluate {
             handle,
@@ -334,7 +339,8 @@ impl Bench<'_> {
         } else {
             None
         };
-        self.crew.call(place, Unload { handle }, self.watcher)?;
+        // A worker that died of the question before holds nothing any more.
+        outcome(self.crew.call(place, Unload { handle }, self.watcher))?.ok();
 
         let decisions = decisions(&output, self.material.facts.test)?;
         if let Some(labels) = self.material.test_labels() {
@@ -367,20 +373,23 @@ pub fn load(model: &InitialModel, cell: &Cell, folder: &Path) -> Load {
     }
 }
 
-/// How much computes in integers; `None` where nothing multiplies.
+/// How much computes on integers of 8 bits or fewer, on both sides of a product; `None` where nothing multiplies.
 fn shares(operators: &[ExecutedOperator]) -> Option<IntegerShares> {
     let of = |number: fn(&ExecutedOperator) -> u64, wanted: &dyn Fn(&ExecutedOperator) -> bool| -> u64 {
         operators.iter().filter(|operator| wanted(operator)).map(number).sum()
     };
-    let on_integers = |operator: &ExecutedOperator| matches!(operator.class, Class::Integer | Class::Dynamic);
     let is_small = |operator: &ExecutedOperator| (1..=8).contains(&operator.weight_bits);
+    let on_small_integers = |operator: &ExecutedOperator| {
+        let on_integers = matches!(operator.class, Class::Integer | Class::Dynamic);
+        on_integers && is_small(operator) && operator.activation_bits.is_none_or(|bits| bits <= 8)
+    };
     let all = |_: &ExecutedOperator| true;
     let (all_weights, all_macs) = (of(|op| op.weights, &all), of(|op| op.macs, &all));
     let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     (all_macs > 0).then(|| IntegerShares {
         stored_weights: share(of(|op| op.weights, &is_small), all_weights),
-        weights: share(of(|op| op.weights, &|op| on_integers(op) && is_small(op)), all_weights),
-        macs: share(of(|op| op.macs, &on_integers), all_macs),
+        weights: share(of(|op| op.weights, &on_small_integers), all_weights),
+        macs: share(of(|op| op.macs, &on_small_integers), all_macs),
         all_weights,
         all_macs,
     })

@@ -16,12 +16,13 @@ use calipers_quant::{CalibrationOptions, CalibrationTable, Document, QuantAssign
 use calipers_runtime::{Profiler, StepTime, evaluate};
 use calipers_workers::Command;
 use calipers_workers::protocol::{
-    Evaluate, Evaluated, Failure, Greeting, Hello, Load, Loaded, Logits, Nothing, Profile, Profiled,
-    ProfiledOperator, Quantize, Quantized, Reply, Request, SaveFloat, Saved, Stage, Time, Timed, Unload,
-    Variant,
+    Evaluate, Evaluated, Failure, Greeting, Hello, Load, Loaded, Logits, Nothing, Operators, Profile,
+    Profiled, ProfiledOperator, Quantize, Quantized, ReadOperators, Reply, Request, SaveFloat, Saved, Stage,
+    Time, Timed, Unload, Variant,
 };
 use calipers_workers::serve::{Reporter, serve_standard_streams};
 
+use crate::material::deployed_bytes;
 use crate::weights;
 use data::DataFile;
 use runner::{Inputs, Runner, borrowed, input_names, run_all, takes_one};
@@ -64,6 +65,7 @@ impl Engine {
             Request::SaveFloat(save) => save.answer(&save_float(&save)?),
             Request::Quantize(quantize) => quantize.answer(&self.quantize(&quantize, reporter)?),
             Request::Load(load) => load.answer(&self.load(&load)?),
+            Request::ReadOperators(read) => read.answer(&self.read_operators(&read)?),
             Request::Evaluate(evaluate) => evaluate.answer(&self.evaluate(&evaluate, reporter)?),
             Request::Time(time) => time.answer(&self.time(&time)?),
             Request::Profile(profile) => profile.answer(&self.profile(&profile)?),
@@ -186,12 +188,16 @@ impl Engine {
 
     fn load(&mut self, command: &Load) -> Result<Loaded, Failure> {
         let model = onnx::read(command.artefact.join(MODEL)).map_err(at(Stage::Load))?;
-        let mut runner = Runner::new(canonical(&model)?, self.threads)?;
-        let operators = runner.operators()?;
+        let runner = Runner::new(canonical(&model)?, self.threads)?;
         let handle = self.next;
         self.next += 1;
         self.loaded.insert(handle, runner);
-        Ok(Loaded { handle, operators })
+        Ok(Loaded { handle })
+    }
+
+    fn read_operators(&mut self, command: &ReadOperators) -> Result<Operators, Failure> {
+        let operators = self.loaded(command.handle, Stage::Load)?.operators()?;
+        Ok(Operators { operators })
     }
 
     fn loaded(&mut self, handle: u64, stage: Stage) -> Result<&mut Runner, Failure> {
@@ -306,7 +312,7 @@ fn save(folder: &Path, model: &Model) -> Result<(PathBuf, u64), Failure> {
     fs::create_dir_all(folder).map_err(at(Stage::Save))?;
     let file = folder.join(MODEL);
     onnx::write(model, &file).map_err(at(Stage::Save))?;
-    let file_bytes = fs::metadata(&file).map_err(at(Stage::Save))?.len();
+    let file_bytes = deployed_bytes(&file).map_err(at(Stage::Save))?;
     Ok((file, file_bytes))
 }
 

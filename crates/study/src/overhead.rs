@@ -16,7 +16,7 @@ const ROUNDS: usize = 8;
 /// Training steps of a block.
 const STEPS: usize = 4;
 
-/// Samples that the measurement trains on, in multiples of a batch.
+/// Training steps of a whole measurement.
 pub const STEPS_IN_ALL: usize = 2 * (ROUNDS + 1) * STEPS;
 
 impl Bench<'_> {

@@ -19,8 +19,9 @@ use crate::looks::UNITS_OF_LOOK;
 use crate::machine::Machine;
 use crate::material::{InitialModel, Material, initial_model, make_folder};
 use crate::measure::Weights;
+use crate::overhead::STEPS_IN_ALL;
 use crate::record::{CellTiming, Journal, Record};
-use crate::report::{self, CellReport, Gates, Report, Status};
+use crate::report::{self, CellReport, Gates, Report};
 use crate::spec::{Source, Spec};
 use crate::training::Trained;
 
@@ -63,6 +64,8 @@ pub(crate) struct Bench<'a> {
     pub crew: Crew,
     pub watcher: &'a mut dyn Watcher,
     pub machine: Machine,
+    /// What a reader of the report must know, as it came up.
+    pub notes: Vec<String>,
     identities: BTreeMap<Framework, String>,
 }
 
@@ -72,7 +75,6 @@ pub(crate) struct Findings {
     pub gates: Gates,
     pub cells: Vec<CellReport>,
     pub timings: Vec<CellTiming>,
-    pub notes: Vec<String>,
 }
 
 /// Which of a framework's Python sources a result depends on. Our own engine is one program.
@@ -165,6 +167,7 @@ pub fn run(options: Options, watcher: &mut dyn Watcher) -> Result<Outcome, Study
         journal,
         watcher,
         machine,
+        notes: Vec::new(),
         identities: BTreeMap::new(),
         out,
     };
@@ -191,17 +194,12 @@ impl Bench<'_> {
         models: &BTreeMap<u64, InitialModel>,
         first: u64,
     ) -> Result<Findings, Trouble> {
-        let mut findings = Findings {
-            started,
-            gates: Gates::default(),
-            cells: Vec::new(),
-            timings: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut findings =
+            Findings { started, gates: Gates::default(), cells: Vec::new(), timings: Vec::new() };
         let units = self.plan();
         self.watcher.event(Event::Plan { units: units as u64 });
         if self.spec.train.is_some() && self.spec.lender().is_none() {
-            findings.notes.push(String::from(
+            self.notes.push(String::from(
                 "No framework that trains took part: the initial weights were quantized and run, so accuracy means nothing here.",
             ));
         }
@@ -215,15 +213,7 @@ impl Bench<'_> {
         let (model, mut cells) = (&models[&first], std::mem::take(&mut findings.cells));
         self.overheads(model, &mut cells, &starts, first)?;
         self.look_inside(model, &mut cells, first)?;
-        let timed = self.time(model, first, &latency::timeable(&self.spec, &cells, first))?;
-        findings.timings = timed.timings;
-        for (cell, error) in timed.failures {
-            if let Some(report) = cells.iter_mut().find(|report| report.cell == cell) {
-                report.status = Status::Failed;
-                report.error = Some(error);
-                self.watcher.event(Event::Cell(report));
-            }
-        }
+        findings.timings = self.time(model, first, &latency::timeable(&self.spec, &cells, first))?;
         findings.cells = cells;
         Ok(findings)
     }
@@ -315,8 +305,7 @@ impl Bench<'_> {
             match outcome(self.overhead(model, &cell, start))? {
                 Ok(overhead) => training.overhead = overhead,
                 Err(error) => {
-                    let text = format!("{cell}: the cost of QAT could not be measured: {}", error.message);
-                    self.watcher.event(Event::Note { text: &text });
+                    self.note(format!("{cell}: the cost of QAT could not be measured: {}", error.message));
                 }
             }
         }
@@ -344,7 +333,17 @@ impl Bench<'_> {
         let training = trainers * (float_epochs + finetuning) * self.units_of_epoch(TrainMode::Float);
         let cells: Vec<Cell> = self.spec.seeds.first().map(|&seed| self.spec.cells(seed)).unwrap_or_default();
         let made: usize = cells.iter().map(|cell| self.units_of_cell(cell)).sum();
-        seeds * (training + made) + cells.len() * UNITS_OF_LOOK + self.timing_units(cells.len())
+        let costs =
+            cells.iter().filter(|cell| cell.variant == Variant::Qat && cell.framework.trains()).count();
+        let batch = self.spec.train.as_ref().map_or(0, |train| train.batch);
+        let costs = costs * STEPS_IN_ALL * batch;
+        seeds * (training + made) + costs + cells.len() * UNITS_OF_LOOK + self.timing_units(cells.len())
+    }
+
+    /// Tells of something that could not be measured, now and in the report.
+    pub fn note(&mut self, text: String) {
+        self.watcher.event(Event::Note { text: &text });
+        self.notes.push(text);
     }
 
     /// Says that units of work are done.

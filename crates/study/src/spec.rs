@@ -148,10 +148,11 @@ pub struct DataSpec {
     /// Seed of a generated set, or of the draw that splits files into a training and a test part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Training samples to take from the front; all without it.
+    /// Training samples: of a built-in set from the front, all without it; of files drawn by the seed, four of five
+    /// without it, or as many as calibration asks for where nothing is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<usize>,
-    /// Test samples to take from the front; all without it.
+    /// Test samples: of a built-in set from the front, all without it; of files drawn by the seed, all others without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<usize>,
     /// Of a built-in set: mean of each channel, of pixels from 0 to 1. The input is
@@ -249,7 +250,7 @@ pub struct QatSpec {
 pub struct CalibrationSpec {
     /// Samples.
     pub samples: usize,
-    /// Samples per calibration step.
+    /// Samples per calibration step, and of an inference where accuracy is evaluated.
     pub batch: usize,
 }
 

@@ -83,7 +83,9 @@ pub fn of_model_file(path: &Path) -> Result<Vec<Stored>, StoredError> {
             let layer = description.layers.iter().find(|layer| layer.name == name);
             layer.and_then(|layer| layer.weight.as_ref()).is_some_and(|weight| weight.name == facts.name)
         };
-        let layer = description.float.iter().find(|layer| layer.reason.is_some() && reads(&layer.name));
+        let takes = |name: &str| graph.consumers(id).any(|(_, node)| node.name == name);
+        let of_layer = |name: &str| reads(name) || takes(name);
+        let layer = description.float.iter().find(|layer| layer.reason.is_some() && of_layer(&layer.name));
         Stored {
             name: match &facts.subgraph {
                 Some(subgraph) => format!("{subgraph}/{}", facts.name),
@@ -116,7 +118,7 @@ pub fn of_answer(answer: &[StoredTensor], path: &Path) -> Result<Vec<Stored>, St
         .map_err(|source| WeightsError::Format { path: path.to_owned(), source })?;
     let stored = answer.iter().map(|tensor| {
         let dtype = short_type(&tensor.dtype);
-        let role = role_by_name(&tensor.name);
+        let role = role_by_name(tensor);
         let weight = if tensor.shape.len() >= 2 && role != Some(Role::Scale) {
             let wrong = |found: String| WeightsError::Tensor {
                 path: path.to_owned(),
@@ -174,10 +176,11 @@ fn short_type(name: &str) -> String {
     name.to_owned()
 }
 
-/// What a tensor is for, where its name says so.
-fn role_by_name(name: &str) -> Option<Role> {
-    let name = name.to_lowercase();
+/// What a tensor is for, where its name says so. One that was a weight is one, whatever its layer is called.
+fn role_by_name(tensor: &StoredTensor) -> Option<Role> {
+    let name = tensor.name.to_lowercase();
     match () {
+        () if tensor.initializer.is_some() && tensor.shape.len() >= 2 => None,
         () if name.contains("scale") || name.contains("zero_point") => Some(Role::Scale),
         () if name.ends_with("bias") => Some(Role::Bias),
         () => None,

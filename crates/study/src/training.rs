@@ -66,8 +66,8 @@ impl Bench<'_> {
         if let Some(checkpoint) = &reached.checkpoint {
             let command = TrainRestore { trainer, input: checkpoint.clone() };
             if let Err(error) = outcome(self.crew.call(job.framework, command, self.watcher))? {
-                let text = format!("the training begins again, since it cannot go on: {}", error.message);
-                self.watcher.event(Event::Note { text: &text });
+                let again = "a training began again, since it could not go on from its checkpoint";
+                self.note(format!("{} {}: {again}: {}", job.framework.title(), job.path, error.message));
                 self.drop_trainer(job.framework, trainer);
                 trainer = self.begin(model, job)?;
                 reached = Reached { epochs: Vec::new(), checkpoint: None };
@@ -261,7 +261,9 @@ impl Bench<'_> {
             epochs,
         };
         let keys = self.epoch_keys(model, &job)?;
-        let last = keys.last().map_or_else(|| model.hash.clone(), Clone::clone);
+        // Weights that nothing trained are the model's, written once for each framework that quantizes its own.
+        let untrained = || key(&[&model.hash, &framework.to_string(), &seed.to_string()]);
+        let last = keys.last().cloned().unwrap_or_else(untrained);
         let key = key(&["weights", &last]);
         if let Some(Record::Training { weights, weights_hash, .. }) = self.journal.find(&key) {
             let path = self.out.join(weights);

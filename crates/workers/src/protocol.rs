@@ -22,9 +22,9 @@ mod gaps;
 mod training;
 
 pub use artefact::{
-    Evaluate, Evaluated, ExecutedOperator, Kind, Load, Loaded, Profile, Profiled, ProfiledOperator, Quantize,
-    Quantized, ReadWeights, SaveFloat, Saved, StoredTensor, StoredTensors, Time, Timed, Tuning, Unload,
-    Variant,
+    Evaluate, Evaluated, ExecutedOperator, Kind, Load, Loaded, Operators, Profile, Profiled,
+    ProfiledOperator, Quantize, Quantized, ReadOperators, ReadWeights, SaveFloat, Saved, StoredTensor,
+    StoredTensors, Time, Timed, Tuning, Unload, Variant,
 };
 pub use gaps::{
     AskCapability, Asked, Class, Ending, Found, Operator, Outcome, Probe, Probed, Role, StoredWeight, Verdict,
@@ -95,6 +95,7 @@ commands! {
     Evaluate "evaluate" Evaluate => Evaluated,
     Time "time" Time => Timed,
     Profile "profile" Profile => Profiled,
+    ReadOperators "read_operators" Load => Operators,
     ReadWeights "read_weights" Load => StoredTensors,
     Unload "unload" Other => Nothing,
     Probe "probe" Build => Probed,
@@ -299,6 +300,15 @@ mod tests {
         let question: Question = serde_json::from_str(begin).expect("reads");
         let Request::TrainBegin(begin) = question.request else { panic!("{question:?}") };
         assert_eq!((begin.mode, begin.weights, begin.momentum), (TrainMode::Qat, None, 0.9));
+    }
+
+    #[test]
+    fn an_operator_says_no_more_than_it_has() {
+        let text =
+            r#"{"name":"conv","kind":"convolution","class":"integer","macs":100,"activation_bits":null}"#;
+        let conv: ExecutedOperator = serde_json::from_str(text).expect("reads");
+        assert_eq!((conv.kind, conv.class, conv.macs), (Kind::Convolution, Class::Integer, 100));
+        assert_eq!((conv.weights, conv.weight_bits, conv.activation_bits), (0, 0, None));
     }
 
     #[test]

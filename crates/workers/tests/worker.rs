@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use calipers_workers::protocol::{Class, Kind, Load, Loaded, Progress, Stage, Tuning, Variant};
+use calipers_workers::protocol::{Load, Loaded, Progress, Stage, Tuning, Variant};
 use calipers_workers::worker::End;
 use calipers_workers::{Launch, Worker, WorkerError};
 
@@ -63,9 +63,7 @@ fn progress_comes_before_the_result() {
     let mut seen = Vec::new();
     let loaded =
         load_within(&mut worker, "steps", PLENTY, &mut |progress| seen.push(progress)).expect("loads");
-    let [conv] = &loaded.operators[..] else { panic!("{loaded:?}") };
-    assert_eq!((loaded.handle, conv.kind, conv.class), (1, Kind::Convolution, Class::Integer));
-    assert_eq!((conv.macs, conv.weights, conv.weight_bits), (100, 0, 0));
+    assert_eq!(loaded, Loaded { handle: 1 });
     let steps: Vec<(Stage, u64, Option<u64>)> =
         seen.iter().map(|step| (step.stage, step.done, step.total)).collect();
     assert_eq!(steps, [(Stage::Load, 1, Some(3)), (Stage::Load, 2, Some(3)), (Stage::Load, 3, Some(3))]);

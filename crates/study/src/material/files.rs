@@ -78,20 +78,27 @@ impl FileSamples {
         }
         let order = Random::new(spec.data.seed.unwrap_or(0), "study/split").permutation(all);
         let test: Vec<usize> = order[..test].to_vec();
-        let (test_hashes, test_hash) = hashes(&opened, &test)?;
-        let seen: HashSet<_> = test_hashes.into_iter().collect();
-        let candidates = &order[test.len()..test.len() + wanted];
-        let (train_hashes, _) = hashes(&opened, candidates)?;
-        let train: Vec<usize> = candidates
-            .iter()
-            .zip(train_hashes)
-            .filter(|(_, hash)| !seen.contains(hash))
-            .map(|(&index, _)| index)
-            .collect();
-        let (_, train_hash) = hashes(&opened, &train)?;
+        let test_hashes = hashes(&opened, &test)?;
+        let seen: HashSet<_> = test_hashes.iter().collect();
+        // Samples that the test part holds too are left out, and the next ones take their places.
+        let mut rest = &order[test.len()..];
+        let (mut train, mut train_hashes, mut dropped) = (Vec::new(), Vec::new(), 0);
+        while train.len() < wanted && !rest.is_empty() {
+            let (part, others) = rest.split_at((wanted - train.len()).min(rest.len()));
+            rest = others;
+            for (&index, hash) in part.iter().zip(hashes(&opened, part)?) {
+                if seen.contains(&hash) {
+                    dropped += 1;
+                } else {
+                    train.push(index);
+                    train_hashes.push(hash);
+                }
+            }
+        }
+        let train_hash = hash_of_all(&opened, &train, &train_hashes);
+        let test_hash = hash_of_all(&opened, &test, &test_hashes);
         let labels = opened.samples.labels();
         let test_labels = labels.map(|labels| test.iter().map(|&index| labels[index]).collect());
-        let dropped = candidates.len() - train.len();
         Ok(FileSamples { opened, train, test, test_labels, train_hash, test_hash, dropped })
     }
 
@@ -190,20 +197,24 @@ fn read(opened: &Opened, indices: &[usize], mut take: impl FnMut(Vec<NamedArray>
     Ok(())
 }
 
-/// A hash for each sample, and one of all.
-fn hashes(opened: &Opened, indices: &[usize]) -> Result<(Vec<blake3::Hash>, String), StudyError> {
-    let mut each = Vec::new();
-    for &index in indices {
+/// A hash for each sample.
+fn hashes(opened: &Opened, indices: &[usize]) -> Result<Vec<blake3::Hash>, StudyError> {
+    let hash = |&index: &usize| {
         let mut hasher = blake3::Hasher::new();
         read(opened, &[index], |arrays| {
             for array in arrays {
                 hasher.update(&array.bytes);
             }
         })?;
-        each.push(hasher.finalize());
-    }
+        Ok(hasher.finalize())
+    };
+    indices.iter().map(hash).collect()
+}
+
+/// One hash of samples and their labels.
+fn hash_of_all(opened: &Opened, indices: &[usize], hashes: &[blake3::Hash]) -> String {
     let mut whole = blake3::Hasher::new();
-    for hash in &each {
+    for hash in hashes {
         whole.update(hash.as_bytes());
     }
     if let Some(labels) = opened.samples.labels() {
@@ -211,7 +222,7 @@ fn hashes(opened: &Opened, indices: &[usize]) -> Result<(Vec<blake3::Hash>, Stri
             whole.update(&labels[index].to_le_bytes());
         }
     }
-    Ok((each, whole.finalize().to_hex().to_string()))
+    whole.finalize().to_hex().to_string()
 }
 
 fn dtype(element: Element) -> Dtype {

@@ -23,6 +23,7 @@ pub fn executed(graph: &Graph, step: &StepInfo) -> ExecutedOperator {
         macs: product.map_or(0, |node| multiply_accumulates(graph, node)),
         weights: weights.iter().map(|weight| weight.stored.len() as u64).sum(),
         weight_bits: weights.iter().map(|weight| weight.bits(kernel)).max().unwrap_or(0),
+        activation_bits: ["i16", "u16"].contains(&kernel.dtype).then_some(16),
     }
 }
 

@@ -6,9 +6,9 @@ use calipers_ir::{DType, Dim, GraphEditor, Model, Op, Tensor, TensorType};
 use calipers_models::{Options, resnet8};
 use calipers_workers::Command;
 use calipers_workers::protocol::{
-    AnswerBody, Class, Evaluate, Evaluated, Failure, Hello, Kind, Load, Loaded, Logits, Profile, Profiled,
-    Quantize, Quantized, Question, ReadWeights, Request, SaveFloat, Saved, Time, Timed, TrainSave, Tuning,
-    Variant,
+    AnswerBody, Class, Evaluate, Evaluated, ExecutedOperator, Failure, Hello, Kind, Load, Loaded, Logits,
+    Operators, Profile, Profiled, Quantize, Quantized, Question, ReadOperators, ReadWeights, Request,
+    SaveFloat, Saved, Time, Timed, TrainSave, Tuning, Variant,
 };
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -54,7 +54,7 @@ impl Asked {
         }
     }
 
-    fn load(&mut self, artefact: &Path, variant: Variant) -> Loaded {
+    fn load(&mut self, artefact: &Path, variant: Variant) -> (u64, Vec<ExecutedOperator>) {
         let load = Load {
             path: String::from("native"),
             tuning: Tuning::Default,
@@ -62,7 +62,9 @@ impl Asked {
             model: PathBuf::new(),
             artefact: artefact.to_owned(),
         };
-        self.ask(load).unwrap()
+        let Loaded { handle } = self.ask(load).unwrap();
+        let Operators { operators } = self.ask(ReadOperators { handle }).unwrap();
+        (handle, operators)
     }
 }
 
@@ -119,8 +121,8 @@ impl Files {
     }
 }
 
-fn products(loaded: &Loaded) -> Vec<(u64, u64)> {
-    let products = loaded.operators.iter().filter(|operator| operator.macs > 0);
+fn products(operators: &[ExecutedOperator]) -> Vec<(u64, u64)> {
+    let products = operators.iter().filter(|operator| operator.macs > 0);
     products.map(|operator| (operator.macs, operator.weights)).collect()
 }
 
@@ -130,8 +132,8 @@ fn sorted(mut products: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
 }
 
 /// Classes of the products, and the bits of their weights.
-fn classes(loaded: &Loaded) -> Vec<(Class, u32)> {
-    let products = loaded.operators.iter().filter(|operator| operator.macs > 0);
+fn classes(operators: &[ExecutedOperator]) -> Vec<(Class, u32)> {
+    let products = operators.iter().filter(|operator| operator.macs > 0);
     let mut classes: Vec<(Class, u32)> =
         products.map(|operator| (operator.class, operator.weight_bits)).collect();
     classes.dedup();
@@ -163,10 +165,10 @@ fn variants_run_as_they_say_they_do() {
     };
     let Saved { file, file_bytes, .. } = asked.ask(save).unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().len(), file_bytes);
-    let loaded = asked.load(&files.path("artefact"), Variant::Float);
-    assert_eq!(sorted(products(&loaded)), sorted(PRODUCTS.to_vec()));
-    assert_eq!(classes(&loaded), [(Class::Float, 32)]);
-    assert_eq!(files.logits(&mut asked, loaded.handle, 6), float);
+    let (handle, operators) = asked.load(&files.path("artefact"), Variant::Float);
+    assert_eq!(sorted(products(&operators)), sorted(PRODUCTS.to_vec()));
+    assert_eq!(classes(&operators), [(Class::Float, 32)]);
+    assert_eq!(files.logits(&mut asked, handle, 6), float);
 
     for (variant, samples, ran, kinds) in [
         (Variant::PtqStatic, 6, vec![(Class::Integer, 8)], vec![Kind::Conversion]),
@@ -180,14 +182,14 @@ fn variants_run_as_they_say_they_do() {
         assert!(command.starts_with("# calipers quantize model.onnx"), "{command}");
         let recipe = <calipers_quant::Recipe as calipers_quant::Document>::from_json(document).unwrap();
         assert_eq!(recipe.needs_data(), samples > 0);
-        let loaded = asked.load(&files.path("artefact"), variant);
-        assert_eq!(sorted(products(&loaded)), sorted(PRODUCTS.to_vec()), "{variant:?}");
-        assert_eq!(classes(&loaded), ran, "{variant:?}");
-        let converts = loaded.operators.iter().filter(|operator| operator.class == Class::Convert);
+        let (handle, operators) = asked.load(&files.path("artefact"), variant);
+        assert_eq!(sorted(products(&operators)), sorted(PRODUCTS.to_vec()), "{variant:?}");
+        assert_eq!(classes(&operators), ran, "{variant:?}");
+        let converts = operators.iter().filter(|operator| operator.class == Class::Convert);
         let mut found: Vec<Kind> = converts.map(|operator| operator.kind).collect();
         found.dedup();
         assert_eq!(found, kinds, "{variant:?}");
-        let quantized = files.logits(&mut asked, loaded.handle, 4);
+        let quantized = files.logits(&mut asked, handle, 4);
         let worst = float.iter().zip(&quantized).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         let largest = float.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         assert!(worst > 0.0 && worst < 0.2 * largest, "{variant:?}: {worst} of {largest}");
@@ -201,7 +203,7 @@ fn a_profile_accounts_for_the_time_and_the_bytes() {
     let files = Files::resnet8();
     let mut asked = Asked::new();
     asked.ask(files.quantize(Variant::PtqStatic)).unwrap();
-    let handle = asked.load(&files.path("artefact"), Variant::PtqStatic).handle;
+    let (handle, _) = asked.load(&files.path("artefact"), Variant::PtqStatic);
     let profile = Profile { handle, data: files.path("data"), samples: 3, count: 4 };
     let Profiled { wall_nanoseconds, operators, .. } = asked.ask(profile).unwrap();
     let sum: f64 = operators.iter().map(|operator| operator.nanoseconds).sum();
@@ -281,14 +283,12 @@ fn tokens_of_a_model_of_batch_1_run_sample_by_sample() {
         artefact: files.path("artefact"),
     };
     asked.ask(save).unwrap();
-    let loaded = asked.load(&files.path("artefact"), Variant::Float);
-    let seen: Vec<(Kind, u64, u64)> =
-        loaded.operators.iter().map(|one| (one.kind, one.macs, one.weights)).collect();
+    let (handle, operators) = asked.load(&files.path("artefact"), Variant::Float);
+    let seen: Vec<(Kind, u64, u64)> = operators.iter().map(|one| (one.kind, one.macs, one.weights)).collect();
     assert!(
         seen.contains(&(Kind::Embedding, 0, 12)) && seen.contains(&(Kind::MatrixProduct, 12, 6)),
         "{seen:?}"
     );
-    let time =
-        Time { handle: loaded.handle, data: files.path("data"), samples: 2, batch: 3, warm_up: 0, count: 2 };
+    let time = Time { handle, data: files.path("data"), samples: 2, batch: 3, warm_up: 0, count: 2 };
     assert_eq!(asked.ask(time).unwrap().nanoseconds.len(), 2);
 }

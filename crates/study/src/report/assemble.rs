@@ -19,7 +19,8 @@ pub(crate) fn assemble(
     command: Vec<String>,
     findings: Findings,
 ) -> Report {
-    let Findings { started, gates, mut cells, timings, mut notes } = findings;
+    let Findings { started, gates, mut cells, timings } = findings;
+    let mut notes = bench.notes.clone();
     let seed = bench.spec.seeds.first().copied().unwrap_or_default();
     let timing = digest(&timings, &mut cells, seed);
     if bench.material.facts.dropped_from_training > 0 {

@@ -1,15 +1,24 @@
 //! What cannot be meant although it can be read.
 
-use super::{AugmentationSpec, Source, Spec, SpecError};
+use super::{AugmentationSpec, Schedule, Source, Spec, SpecError};
 
 /// Fewest rounds of interleaved timing.
 const LEAST_ROUNDS: usize = 5;
+/// Most epochs of a training, each of which is planned before the first begins.
+const MOST_EPOCHS: usize = 100_000;
 
 impl Spec {
     /// Checks all that needs neither the data nor the model.
     pub(super) fn check(&self, origin: &str) -> Result<(), SpecError> {
         let positive = |key: &str, number: usize, hint: &str| {
             if number > 0 { Ok(()) } else { Err(value(origin, key, "1 or more", number, hint)) }
+        };
+        let epochs = |key: &str, number: usize| {
+            let expected = format!("{MOST_EPOCHS} or fewer");
+            if number <= MOST_EPOCHS {
+                return Ok(());
+            }
+            Err(value(origin, key, expected, number, "the paper trained for 50 and 5"))
         };
         let finite = |key: &str, number: f64| {
             if number.is_finite() && number >= 0.0 {
@@ -34,13 +43,25 @@ impl Spec {
             if !self.model.is_file() {
                 positive("train.epochs", train.epochs, "train for at least one epoch")?;
             }
+            epochs("train.epochs", train.epochs)?;
             positive("train.batch", train.batch, "a usual size is 64 or 128")?;
             finite("train.learning_rate", train.learning_rate)?;
             finite("train.momentum", train.momentum)?;
             finite("train.weight_decay", train.weight_decay)?;
+            if train.schedule == Schedule::Cosine && !train.milestones.is_empty() {
+                let hint = "a cosine falls from step to step; leave the milestones or the schedule out";
+                return Err(value(
+                    origin,
+                    "train.milestones",
+                    "nothing with the schedule `cosine`",
+                    "numbers",
+                    hint,
+                ));
+            }
         }
         if let Some(qat) = &self.qat {
             positive("qat.epochs", qat.epochs, "leave [qat] out instead")?;
+            epochs("qat.epochs", qat.epochs)?;
             finite("qat.learning_rate", qat.learning_rate)?;
             if self.train.is_none() {
                 let hint =
@@ -75,7 +96,10 @@ impl Spec {
             ));
         }
         positive("latency.samples", self.latency.samples, "a usual number is 16")?;
-        positive("latency.batch", self.latency.batch, "a usual size is 32")?;
+        if self.latency.batch < 2 {
+            let hint = "batch 1 is timed in any case; a usual size is 32";
+            return Err(value(origin, "latency.batch", "2 or more", self.latency.batch, hint));
+        }
         finite("latency.block_milliseconds", self.latency.block_milliseconds)?;
         for (framework, paths) in &self.frameworks {
             positive(
@@ -105,6 +129,10 @@ impl Spec {
             (false, None | Some(0)) => {
                 let hint = "the built-in data sets have 10 classes";
                 Err(value(origin, "model.classes", "1 or more for a built-in model", "nothing", hint))
+            }
+            (true, None) if self.model.batch_norm => {
+                let hint = "a file has the layers that it has";
+                Err(value(origin, "model.batch_norm", "nothing for a model from a file", true, hint))
             }
             (true, Some(classes)) => {
                 let hint = "leave it out: it is read from the file";

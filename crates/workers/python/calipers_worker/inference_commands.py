@@ -196,6 +196,7 @@ def commands(engine: Engine) -> Commands:
         "save_float": worker.save_float,
         "quantize": worker.quantize,
         "load": worker.load,
+        "read_operators": worker.read_operators,
         "evaluate": worker.evaluate,
         "time": worker.time,
         "profile": worker.profile,
@@ -261,9 +262,12 @@ class _Worker:
         with reporter.stage("load"):
             signature = read_signature(request.path("model"))
             runner = self.engine.open(path, tuning, variant, request.path("artefact"))
-            operators = runner.operators(signature.example())
-        handle = self.loaded.add(Loaded(signature, runner))
-        return {"handle": handle, "operators": operators}
+        return {"handle": self.loaded.add(Loaded(signature, runner))}
+
+    def read_operators(self, request: Request, reporter: Reporter) -> dict[str, Any]:
+        loaded = self.loaded.get(request.integer("handle"))
+        with reporter.stage("load"):
+            return {"operators": loaded.runner.operators(loaded.signature.example())}
 
     def evaluate(self, request: Request, reporter: Reporter) -> dict[str, Any]:
         loaded = self.loaded.get(request.integer("handle"))

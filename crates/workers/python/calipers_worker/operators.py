@@ -22,12 +22,20 @@ CLASSES = ("integer", "dynamic", "weight_only", "float", "convert", "move")
 
 
 def executed(
-    name: str, kind: str, computes: str, *, macs: int = 0, weights: int = 0, weight_bits: int = 0
+    name: str,
+    kind: str,
+    computes: str,
+    *,
+    macs: int = 0,
+    weights: int = 0,
+    weight_bits: int = 0,
+    activation_bits: int | None = None,
 ) -> dict[str, Any]:
     """An operator that executes in one inference of one sample.
 
     `macs` are its multiply-accumulates, `weights` the elements of the constant that it multiplies
-    or gathers, `weight_bits` the bits that each of these is stored in while it runs.
+    or gathers, `weight_bits` the bits that each of these is stored in while it runs, and
+    `activation_bits` those of the integers that it computes on where they are not 8.
     """
     if kind not in KINDS or computes not in CLASSES:
         raise ValueError(f"operator `{name}`: kind `{kind}`, class `{computes}`")
@@ -38,6 +46,7 @@ def executed(
         "macs": int(macs),
         "weights": int(weights),
         "weight_bits": int(weight_bits),
+        "activation_bits": activation_bits,
     }
 
 

@@ -57,11 +57,12 @@ class Setting:
         return self.folder / f"{path}-{tuning}-{variant}"
 
     def load(self, path: str, tuning: str, variant: str, **other: Any) -> dict[str, Any]:
-        """The answer to `load`."""
+        """The answers to `load` and `read_operators`."""
         known = {"path": path, "tuning": tuning, "variant": variant, "model": self.model}
-        return self.worker.call(
+        loaded = self.worker.call(
             "load", **{**known, "artefact": self.artefact(path, tuning, variant), **other}
         )
+        return loaded | self.worker.call("read_operators", **loaded)
 
     def evaluate(self, handle: int, data: Path | None = None) -> np.ndarray:
         """The logits of a loaded artefact."""

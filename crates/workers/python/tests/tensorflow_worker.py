@@ -50,7 +50,9 @@ class WithWorker(unittest.TestCase):
         return logits
 
     def load(self, worker: Worker | None = None, **arguments: object) -> dict[str, object]:
-        return (worker or self.worker).call("load", **{"tuning": "default", **arguments})
+        worker = worker or self.worker
+        loaded = worker.call("load", **{"tuning": "default", **arguments})
+        return loaded | worker.call("read_operators", **loaded)
 
     def evaluate(self, handle: int, worker: Worker | None = None, batch: int = 32) -> np.ndarray:
         output = self.folder / "evaluated"

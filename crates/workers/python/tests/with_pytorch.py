@@ -58,7 +58,8 @@ class WithWorker(unittest.TestCase):
 
     def load(self, model: Path, folder: Path, **arguments: object) -> dict[str, object]:
         given = {"tuning": "default", **arguments}
-        return self.worker.call("load", model=model, artefact=folder, **given)
+        loaded = self.worker.call("load", model=model, artefact=folder, **given)
+        return loaded | self.worker.call("read_operators", **loaded)
 
     def evaluated(self, handle: int, batch: int = 32) -> np.ndarray:
         output = self.folder / "evaluated"

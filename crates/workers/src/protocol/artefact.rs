@@ -118,8 +118,21 @@ pub struct Load {
 /// Answer to [`Load`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loaded {
-    /// Handle for [`Evaluate`], [`Time`], [`Profile`], [`ReadWeights`] and [`Unload`].
+    /// Handle for [`ReadOperators`], [`Evaluate`], [`Time`], [`Profile`], [`ReadWeights`] and [`Unload`].
     pub handle: u64,
+}
+
+/// Watches an inference of a loaded artefact. A question of its own, because in some frameworks that needs the model to
+/// be opened once more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadOperators {
+    /// The artefact.
+    pub handle: u64,
+}
+
+/// Answer to [`ReadOperators`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Operators {
     /// What executes in one inference of one sample, in order: what was seen to run, not what an interface says.
     pub operators: Vec<ExecutedOperator>,
 }
@@ -142,6 +155,9 @@ pub struct ExecutedOperator {
     /// Bits that an element of that constant is stored in, as it is when it runs; 0 without one.
     #[serde(default)]
     pub weight_bits: u32,
+    /// Bits of the integers that it computes on, where it is on integers and they are not of 8 bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_bits: Option<u32>,
 }
 
 /// The kinds of operators that profiles of all frameworks are told in.

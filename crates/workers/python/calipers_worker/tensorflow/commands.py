@@ -245,7 +245,7 @@ class Worker:
         }
 
     def load(self, request: Request, reporter: Reporter) -> Answer:
-        """Load an artefact from its file alone, and see what executes in an inference."""
+        """Load an artefact from its file alone."""
         path = paths.path_of(request)
         paths.is_tuned(request, path, paths.variant_of(request, path))
         folder, model = request.path("artefact"), request.path("model")
@@ -255,9 +255,13 @@ class Worker:
                 if path == "keras"
                 else LiteRtArtefact.load(folder, self.threads)
             )
-            operators = artefact.operators()
-        handle = self.artefacts.add(Loaded(artefact, model))
-        return {"handle": handle, "operators": operators}
+        return {"handle": self.artefacts.add(Loaded(artefact, model))}
+
+    def read_operators(self, request: Request, reporter: Reporter) -> Answer:
+        """What executes in an inference of a loaded artefact."""
+        artefact = self.artefacts.get(request.integer("handle")).artefact
+        with reporter.stage("load"):
+            return {"operators": artefact.operators()}
 
     def evaluate(self, request: Request, reporter: Reporter) -> Answer:
         """The logits of a loaded artefact."""
@@ -326,6 +330,7 @@ def commands() -> Commands:
         "save_float": worker.save_float,
         "quantize": worker.quantize,
         "load": worker.load,
+        "read_operators": worker.read_operators,
         "evaluate": worker.evaluate,
         "time": worker.time,
         "profile": worker.profile,

@@ -98,6 +98,7 @@ class SeenKernel:
             macs=_macs(self.operator),
             weights=math.prod(weight.shape),
             weight_bits=BITS["float32" if unpacks else weight.type],
+            activation_bits=_activation_bits(self.operator),
         )
 
     @property
@@ -206,6 +207,12 @@ def _weight(operator: TfliteOperator) -> TfliteTensor:
         if len(tensor.shape) >= 2:
             return tensor
     raise NotSeen(f"{operator.name} multiplies no constant, which the worker's models do not have")
+
+
+def _activation_bits(operator: TfliteOperator) -> int | None:
+    """Bits of the integers that it computes on, where they are not of 8 bits."""
+    types = {tensor.type for tensor in operator.reads if not tensor.constant}
+    return BITS["int16"] if "int16" in types else None
 
 
 def _macs(operator: TfliteOperator) -> int:
