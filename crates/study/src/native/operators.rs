@@ -2,8 +2,8 @@
 
 use calipers_inspect::source;
 use calipers_ir::{
-    BinaryKind, DType, Graph, Image, Indexing, Node, Op, Product, Recurrent, Scanning, Select, Tensor,
-    UnaryKind, ValueId,
+    BinaryKind, DType, Graph, Image, Indexing, Node, Op, Product, Recurrent, Reduce, Scanning, Select,
+    Tensor, UnaryKind, ValueId,
 };
 use calipers_quant::multiply_accumulates;
 use calipers_runtime::StepInfo;
@@ -141,7 +141,20 @@ fn kind_of_step(graph: &Graph, kernel: Kernel<'_>, core: Option<&Node>) -> Kind 
     if matches!(node.op, Op::Indexing(Indexing::Gather { .. })) && !weights(graph, node).is_empty() {
         return Kind::Embedding;
     }
+    if averages_images(graph, node) {
+        return Kind::Pooling;
+    }
     kind(&node.op)
+}
+
+/// Whether a node takes the mean over the height and width of images.
+fn averages_images(graph: &Graph, node: &Node) -> bool {
+    let Op::Reduce(Reduce::Mean { .. }) = node.op else { return false };
+    let rank = node.input(0).and_then(|input| graph.value(input).ty.shape.as_ref().map(Vec::len));
+    let axes = node.input(1).and_then(|axes| graph.constant(axes)?.to_integers()).unwrap_or_default();
+    let mut axes: Vec<i64> = axes.iter().map(|axis| axis.rem_euclid(4)).collect();
+    axes.sort_unstable();
+    rank == Some(4) && axes == [2, 3]
 }
 
 /// The kind of an operator.

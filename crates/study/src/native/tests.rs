@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use calipers_ir::{DType, Dim, GraphEditor, Model, Op, Tensor, TensorType};
+use calipers_ir::{DType, Dim, GraphEditor, Model, Op, Reduce, Tensor, TensorType};
 use calipers_models::{Options, resnet8};
 use calipers_workers::Command;
 use calipers_workers::protocol::{
@@ -291,4 +291,25 @@ fn tokens_of_a_model_of_batch_1_run_sample_by_sample() {
     );
     let time = Time { handle, data: files.path("data"), samples: 2, batch: 3, warm_up: 0, count: 2 };
     assert_eq!(asked.ask(time).unwrap().nanoseconds.len(), 2);
+}
+
+#[test]
+fn a_mean_over_height_and_width_is_a_pooling() {
+    let kind = |axes: Vec<i64>| {
+        let mut editor = GraphEditor::new("means");
+        let shape = [2, 3, 4, 5].map(Dim::Known).to_vec();
+        let images =
+            editor.add_input("images", TensorType { dtype: DType::F32, shape: Some(shape) }).unwrap();
+        let axes = editor.add_constant("axes", Tensor::from_vec([2], axes).unwrap()).unwrap();
+        let mean = Op::Reduce(Reduce::Mean { keepdims: false, noop_with_empty_axes: false });
+        let mean = editor.add("mean", mean, &[images, axes]).unwrap();
+        editor.add_output(mean);
+        let files = Files { folder: tempfile::tempdir().unwrap() };
+        let model = Model::new(editor.build().unwrap());
+        calipers_formats::onnx::write(&model, files.path("model.onnx")).unwrap();
+        let (_, operators) = Asked::new().load(&files.path(""), Variant::Float);
+        let [mean] = &operators[..] else { panic!("{operators:?}") };
+        mean.kind
+    };
+    assert_eq!((kind(vec![-1, 2]), kind(vec![1, 2])), (Kind::Pooling, Kind::Other));
 }
