@@ -297,7 +297,7 @@ fn tokens_of_a_model_of_batch_1_run_sample_by_sample() {
 fn a_mean_over_height_and_width_is_a_pooling() {
     let kind = |axes: Vec<i64>| {
         let mut editor = GraphEditor::new("means");
-        let shape = [2, 3, 4, 5].map(Dim::Known).to_vec();
+        let shape = [1, 3, 4, 5].map(Dim::Known).to_vec();
         let images =
             editor.add_input("images", TensorType { dtype: DType::F32, shape: Some(shape) }).unwrap();
         let axes = editor.add_constant("axes", Tensor::from_vec([2], axes).unwrap()).unwrap();
