@@ -51,7 +51,7 @@ fn summary(out: &mut String, report: &Report) {
 
 fn beside_the_paper(out: &mut String, report: &Report) {
     paragraph(out, "\n## Beside the paper of 2023");
-    paragraph(out, caveat(report));
+    paragraph(out, &caveat(report));
     for quantity in &QUANTITIES {
         paragraph(out, &format!("**{}**", quantity.heading()));
         head(out, &["framework", "path"].into_iter().chain(VARIANTS.map(variant_name)).collect::<Vec<_>>());
