@@ -110,7 +110,7 @@ pub(super) fn rows(report: &Report) -> Vec<Row<'_>> {
             Some(row) => row.cells.push(cell),
             None => {
                 let Cell { framework, variant, weights, .. } = cell.cell;
-                let withheld = is_quantized(variant) && withholds(&report.gates, framework);
+                let withheld = is_withheld(&report.gates, &cell.cell);
                 rows.push(Row { framework, variant, weights, cells: vec![cell], withheld });
             }
         }
@@ -167,6 +167,15 @@ pub(super) fn is_quantized(variant: Variant) -> bool {
         Variant::Float | Variant::FloatFinetuned => false,
         Variant::PtqStatic | Variant::PtqDynamic | Variant::WeightOnly | Variant::Qat => true,
     }
+}
+
+/// The float model that numbers are held against, which [`Cell::float_cells`] chooses.
+pub(super) const FLOAT_MODEL: &str = "the float model of the same framework and weights that runs as it does (LiteRT's beside \
+     what LiteRT runs, Inductor's beside pt2e; where there is none, that of the framework's first path)";
+
+/// Whether a failed gate forbids to show a cell's numbers.
+pub(super) fn is_withheld(gates: &Gates, cell: &Cell) -> bool {
+    is_quantized(cell.variant) && withholds(gates, cell.framework)
 }
 
 /// Whether the gates forbid to show the quantized rows of a framework: all do when any difference is too large, and
