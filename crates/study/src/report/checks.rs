@@ -38,6 +38,11 @@ pub(super) fn checks(report: &Report) -> Vec<Sentence> {
     all
 }
 
+/// What a reader must know.
+pub(super) fn notes(report: &Report) -> impl Iterator<Item = Sentence> {
+    report.notes.iter().map(|note| Sentence { tone: Tone::Plain, text: note.clone() })
+}
+
 /// The parity gate in a line; absent where there was nothing to compare.
 pub(super) fn parity(gates: &Gates) -> Option<Sentence> {
     let compared = gates.parity.len();
