@@ -54,6 +54,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ("calibration_samples", |cell| of(cell, |it| Some(it.calibration?.samples as f64))),
     ("prepare_seconds", |cell| of(cell, |it| Some(it.calibration?.prepare_seconds))),
     ("calibrate_seconds", |cell| of(cell, |it| Some(it.calibration?.calibrate_seconds))),
+    ("calibration_samples_per_second", |cell| of(cell, |it| it.calibration?.samples_per_second())),
     ("quantize_seconds", |cell| of(cell, |it| Some(it.calibration?.convert_seconds))),
     ("quantizing_memory_bytes", |cell| of(cell, |it| Some(it.calibration?.memory?.above_idle() as f64))),
     ("convert_seconds", |cell| of(cell, |it| it.convert_seconds)),

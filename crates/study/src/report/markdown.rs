@@ -161,6 +161,7 @@ fn speed(out: &mut String, report: &Report) {
         "s / epoch",
         "QAT step / float step [95 %]",
         "PTQ s",
+        "calibration samples / s",
         "memory MiB: training",
         "quantizing",
         "running",
@@ -179,6 +180,7 @@ fn speed(out: &mut String, report: &Report) {
             plain(row.seconds_per_epoch(), three),
             text(row.overhead(), ratio),
             plain(row.calibration(), three),
+            plain(row.calibration_rate(), three),
         ];
         cells.extend(row.memory().map(|memory| plain(memory, mebibytes)));
         Some(cells)

@@ -327,6 +327,11 @@ impl<'a> Row<'a> {
         self.interval(|metrics| metrics.training.as_ref().and_then(|training| training.overhead))
     }
 
+    /// Samples a second while calibrating.
+    pub fn calibration_rate(&self) -> Option<Estimate> {
+        self.number(|metrics| metrics.calibration?.samples_per_second())
+    }
+
     /// Seconds of post-training quantization: prepare, calibrate and convert.
     pub fn calibration(&self) -> Option<Estimate> {
         self.number(|metrics| Some(metrics.calibration?.seconds()))

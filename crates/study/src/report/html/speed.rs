@@ -82,6 +82,7 @@ fn training(out: &mut String, all: &[Row<'_>]) {
         ("Calibrate\ns", true),
         ("Convert\ns", true),
         ("Samples\nof calibration", true),
+        ("Calibration\nsamples / s", true),
     ];
     let table = table_of_rows("Training and calibration", &columns, all, |row| {
         let training = |get: fn(&crate::report::TrainingMetrics) -> f64| {
@@ -104,6 +105,7 @@ fn training(out: &mut String, all: &[Row<'_>]) {
                 plain(calibration(|calibration| calibration.calibrate_seconds), three),
                 plain(convert, three),
                 plain(samples, |value| fixed(value, 0)),
+                plain(row.calibration_rate(), three),
             ]
         })
     });
