@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::cell::Cell;
 use crate::machine::Machine;
+use crate::report::row::is_withheld;
 use crate::report::{CellReport, Report, Status};
 use crate::statistics::Interval;
 
@@ -26,13 +27,19 @@ pub struct Changes {
     pub added: Vec<Cell>,
     /// Cells that only the older run has.
     pub gone: Vec<Cell>,
+    /// Cells that both have.
+    pub cells_in_both: usize,
+    /// Of those, the cells whose numbers are withheld, because a gate of one of the runs failed.
+    pub withheld: Vec<Cell>,
     /// Cells that ended otherwise.
     pub statuses: Vec<Moved<Status>>,
-    /// Accuracies of all cells that have one in both.
+    /// Accuracies of all cells that have one in both, and are not withheld.
     pub accuracies: Vec<AccuracyChange>,
-    /// Median milliseconds of an inference at batch 1, of all cells that were timed in both.
+    /// Median milliseconds of an inference at batch 1, of all cells that were timed in both, and are not withheld.
     pub latencies: Vec<Ratio<f64>>,
-    /// Bytes of the deployed files that differ.
+    /// Deployed files that both have, and that are not withheld.
+    pub files_in_both: usize,
+    /// Bytes of those that differ.
     pub sizes: Vec<Ratio<u64>>,
     /// Packages and programs whose versions differ: framework, package, versions.
     pub versions: Vec<Difference>,
@@ -101,6 +108,12 @@ pub struct Difference {
 pub fn changes(older: &Report, newer: &Report) -> Changes {
     let both: Vec<(&CellReport, &CellReport)> =
         newer.cells.iter().filter_map(|cell| Some((older.cell(&cell.cell)?, cell))).collect();
+    let is_withheld = |cell: &Cell| [older, newer].iter().any(|report| is_withheld(&report.gates, cell));
+    let (withheld, shown): (Vec<_>, Vec<_>) = both.iter().partition(|(_, after)| is_withheld(&after.cell));
+    let bytes: Vec<(&Cell, u64, u64)> = shown
+        .iter()
+        .filter_map(|(old, new)| Some((&new.cell, old.metrics.file_bytes?, new.metrics.file_bytes?)))
+        .collect();
     let missing = |from: &Report, other: &Report| {
         from.cells
             .iter()
@@ -115,6 +128,8 @@ pub fn changes(older: &Report, newer: &Report) -> Changes {
         cautions: cautions(older, newer),
         added: missing(newer, older),
         gone: missing(older, newer),
+        cells_in_both: both.len(),
+        withheld: withheld.into_iter().map(|(_, after)| after.cell.clone()).collect(),
         statuses: both
             .iter()
             .filter(|(before, after)| before.status != after.status)
@@ -124,7 +139,7 @@ pub fn changes(older: &Report, newer: &Report) -> Changes {
                 after: after.status,
             })
             .collect(),
-        accuracies: both
+        accuracies: shown
             .iter()
             .filter_map(|(before, after)| {
                 let (a, b) = (after.metrics.accuracy?.share, before.metrics.accuracy?.share);
@@ -137,19 +152,19 @@ pub fn changes(older: &Report, newer: &Report) -> Changes {
                 })
             })
             .collect(),
-        latencies: both
+        latencies: shown
             .iter()
             .filter_map(|(old, new)| {
                 let (before, after) = (old.metrics.latency.as_ref()?.p50, new.metrics.latency.as_ref()?.p50);
                 Some(Ratio { cell: new.cell.clone(), before, after, ratio: ratio(before, after)? })
             })
             .collect(),
-        sizes: both
-            .iter()
-            .filter_map(|(old, new)| {
-                let (before, after) = (old.metrics.file_bytes?, new.metrics.file_bytes?);
+        files_in_both: bytes.len(),
+        sizes: bytes
+            .into_iter()
+            .filter_map(|(cell, before, after)| {
                 let ratio = ratio(before as f64, after as f64).filter(|_| before != after)?;
-                Some(Ratio { cell: new.cell.clone(), before, after, ratio })
+                Some(Ratio { cell: cell.clone(), before, after, ratio })
             })
             .collect(),
         versions: differences(&versions(older), &versions(newer)),
@@ -269,6 +284,7 @@ fn flatten(value: &Value, name: String, facts: &mut Facts) {
 mod tests {
     use super::{Difference, changes};
     use crate::report::Status;
+    use crate::report::row::is_quantized;
     use crate::report::tests::fixture::{accuracy, report};
 
     #[test]
@@ -311,5 +327,37 @@ mod tests {
         assert_eq!(found.study, [difference("calibration.samples", "512", "64")]);
         assert!(found.cautions[0].contains("different test samples"), "{:?}", found.cautions);
         assert!(found.cautions[1].contains("no winner is named"));
+    }
+
+    #[test]
+    fn what_a_gate_withholds_is_withheld_here_too() {
+        let older = report(1);
+        let mut newer = report(1);
+        (newer.gates.steps[0].passed, newer.gates.steps[0].weights) = (false, Some(0.2));
+        for cell in &mut newer.cells {
+            cell.metrics.accuracy = cell.metrics.accuracy.map(|_| accuracy(1_500));
+        }
+        let found = changes(&older, &newer);
+        assert!(!found.accuracies.is_empty() && !found.latencies.is_empty() && found.files_in_both > 0);
+        assert!(found.accuracies.iter().all(|change| !is_quantized(change.cell.variant)));
+        assert!(found.latencies.iter().all(|change| !is_quantized(change.cell.variant)));
+        assert_eq!(found.cells_in_both, older.cells.len());
+        assert!(found.withheld.len() > 30 && found.withheld.iter().all(|cell| is_quantized(cell.variant)));
+        let text = found.text();
+        assert!(
+            text.contains("cells are withheld because a gate failed") && !text.contains(" qat (seed 1)  ")
+        );
+    }
+
+    #[test]
+    fn nothing_to_compare_is_not_called_unchanged() {
+        let older = report(1);
+        let mut newer = report(1);
+        newer.cells.iter_mut().for_each(|cell| cell.cell.seed = 2);
+        let text = changes(&older, &newer).text();
+        for title in ["Status", "Accuracy", "Size"] {
+            assert!(text.contains(&format!("{title}: nothing to compare\n")), "{text}");
+        }
+        assert!(text.contains("of other times on the machine: nothing to compare\n"), "{text}");
     }
 }

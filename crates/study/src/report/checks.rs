@@ -34,8 +34,13 @@ pub(super) fn checks(report: &Report) -> Vec<Sentence> {
     all.extend(steps(&report.gates));
     all.extend(report.timing.iter().flat_map(null_tests));
     all.extend(unmeasured(report));
-    all.extend(report.notes.iter().map(|note| Sentence { tone: Tone::Plain, text: note.clone() }));
+    all.extend(notes(report));
     all
+}
+
+/// What a reader must know.
+pub(super) fn notes(report: &Report) -> impl Iterator<Item = Sentence> {
+    report.notes.iter().map(|note| Sentence { tone: Tone::Plain, text: note.clone() })
 }
 
 /// The parity gate in a line; absent where there was nothing to compare.
@@ -93,7 +98,11 @@ pub(super) fn null_tests(timing: &Timing) -> Vec<Sentence> {
             ),
         })
         .collect();
-    let reach = if failed.is_empty() || failed.len() == all {
+    let reach = if all == 0 {
+        String::from(
+            "No null test was run: differences in latency are not to be trusted, and no winner is named.",
+        )
+    } else if failed.is_empty() || failed.len() == all {
         String::from("Differences in latency are not to be trusted, and no winner is named.")
     } else {
         format!(

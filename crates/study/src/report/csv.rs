@@ -1,7 +1,7 @@
 //! The cells as CSV (RFC 4180): one line for each, one column for each number, unrounded.
 
 use crate::cell::{Origin, tuning_name, variant_name};
-use crate::report::row::{is_quantized, rows};
+use crate::report::row::is_withheld;
 use crate::report::{CellReport, Metrics, Report, Status};
 use crate::statistics::Interval;
 
@@ -54,6 +54,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ("calibration_samples", |cell| of(cell, |it| Some(it.calibration?.samples as f64))),
     ("prepare_seconds", |cell| of(cell, |it| Some(it.calibration?.prepare_seconds))),
     ("calibrate_seconds", |cell| of(cell, |it| Some(it.calibration?.calibrate_seconds))),
+    ("calibration_samples_per_second", |cell| of(cell, |it| it.calibration?.samples_per_second())),
     ("quantize_seconds", |cell| of(cell, |it| Some(it.calibration?.convert_seconds))),
     ("quantizing_memory_bytes", |cell| of(cell, |it| Some(it.calibration?.memory?.above_idle() as f64))),
     ("convert_seconds", |cell| of(cell, |it| it.convert_seconds)),
@@ -92,11 +93,8 @@ fn of(cell: &CellReport, get: impl Fn(&Metrics) -> Option<f64>) -> String {
 /// `withheld`.
 pub fn csv(report: &Report) -> String {
     let mut out = record(COLUMNS.iter().map(|(name, _)| (*name).to_owned()));
-    let rows = rows(report);
     for cell in &report.cells {
-        let withheld = is_quantized(cell.cell.variant)
-            && cell.status == Status::Ok
-            && rows.iter().any(|row| row.withheld && row.holds(&cell.cell));
+        let withheld = cell.status == Status::Ok && is_withheld(&report.gates, &cell.cell);
         let shown = if withheld {
             &CellReport { metrics: Metrics::default(), artefact: None, ..cell.clone() }
         } else {

@@ -7,7 +7,7 @@ use crate::cell::{Framework, Variant, variant_name};
 use crate::report::chart::{Chart, Entry, Mark, Panel};
 use crate::report::paper::{PROFILES, QUANTITIES, Quantity};
 use crate::report::row::{
-    Estimate, Row, as_in_the_paper, groups, is_quantized, is_trained, mebibytes, points, rows, shared,
+    Estimate, Row, as_in_the_paper, groups, is_quantized, is_trained, mebibytes, points, rows, shared, timed,
 };
 use crate::report::{LatencyMetrics, Ledger, Profile, Report, Status};
 
@@ -103,8 +103,9 @@ pub(super) fn differences(report: &Report, of: &[Row<'_>], id: &str, title: &str
         id: id.to_owned(),
         title: title.to_owned(),
         legend: String::from(
-            "Difference to the float model of the same framework and weights, on the same samples. Whiskers: the \
-             bootstrap's 95 % interval, or the standard deviation over seeds. Left of zero, quantization costs accuracy.",
+            "Difference to the float model that runs as it does, of the same framework and weights, on the same samples. \
+             Whiskers: the bootstrap's 95 % interval, or the standard deviation over seeds. Left of zero, quantization costs \
+             accuracy.",
         ),
         unit: "points",
         panels,
@@ -269,7 +270,7 @@ fn profile_parts(profile: &Profile) -> Vec<(&'static str, &'static str, f64)> {
     parts
 }
 
-/// Weights of the cells of shared weights: how many are stored and multiplied in 8 bit, and how much of the work that is.
+/// How much of the work of the shared weights' cells is done in 8 bit.
 pub(super) fn integer_work(report: &Report) -> Chart {
     let all = rows(report);
     Chart {
@@ -307,14 +308,14 @@ pub(super) fn kind_lines(profile: &Profile) -> Vec<[String; 4]> {
         .collect()
 }
 
-/// Cost against gain: a point for each row of the shared weights that has accuracy and latency.
+/// Cost against gain: a point for each row of the shared weights that has accuracy and, by [`timed`], latency.
 pub(super) fn trade(report: &Report) -> Vec<(String, String, &'static str, f64, f64)> {
     if !is_trained(report) {
         return Vec::new();
     }
     let all = rows(report);
     let point = |row: Row<'_>| {
-        let (accuracy, time) = (row.accuracy()?.value, row.milliseconds()?.value);
+        let (accuracy, time) = (row.accuracy()?.value, timed(&all, &row).milliseconds()?.value);
         Some((row.full_name(), row.anchor(), variant_name(row.variant), time, accuracy))
     };
     shared(report, &all).into_iter().filter_map(point).collect()

@@ -7,8 +7,8 @@ use crate::report::checks::{checks, gate_lines, reason};
 use crate::report::figures::kind_lines;
 use crate::report::paper::{ISSUES, QUANTITIES, caveat, profile_table, table};
 use crate::report::provenance::{TRACE, command, facts, spec};
-use crate::report::row::{Row, mebibytes, own, plain, points, rows, shared, text};
-use crate::report::summary::{SCHEMES, answers, circumstances, headline, schemes, subject};
+use crate::report::row::{FLOAT_MODEL, Row, mebibytes, own, plain, points, rows, shared, text, untimed};
+use crate::report::summary::{SCHEMES, answers, circumstances, headline, schemes, subject, what_schemes_are};
 use crate::report::{Metrics, Report, Status};
 
 /// The report as GitHub-flavoured Markdown.
@@ -42,6 +42,7 @@ fn summary(out: &mut String, report: &Report) {
         for entry in lines {
             table_line(out, &entry.map(|cell| escape(&cell)));
         }
+        line(out, &format!("\n{}", escape(&what_schemes_are(report))));
     }
     paragraph(out, "\n## How far to trust it");
     for sentence in checks(report) {
@@ -51,7 +52,7 @@ fn summary(out: &mut String, report: &Report) {
 
 fn beside_the_paper(out: &mut String, report: &Report) {
     paragraph(out, "\n## Beside the paper of 2023");
-    paragraph(out, caveat(report));
+    paragraph(out, &caveat(report));
     for quantity in &QUANTITIES {
         paragraph(out, &format!("**{}**", quantity.heading()));
         head(out, &["framework", "path"].into_iter().chain(VARIANTS.map(variant_name)).collect::<Vec<_>>());
@@ -143,9 +144,12 @@ fn accuracy(out: &mut String, report: &Report) {
     }
     paragraph(
         out,
-        "Accuracy is top-1 on the test split with Wilson's 95 % interval. The difference is to the float model of the same \
-         framework and weights, on the same samples, with the bootstrap's 95 % interval; p is of McNemar's exact test. Of \
-         several seeds the mean is given, with ± the standard deviation.",
+        &format!(
+            "Accuracy is top-1 on the test split with Wilson's 95 % interval. The difference is to {FLOAT_MODEL}, on the same \
+             samples, with the bootstrap's 95 % interval; p is of McNemar's exact test. Of several seeds the mean is given, \
+             with ± the standard deviation; the summary has Wilson's interval at the mean, with the size of the test split, \
+             which all seeds share, and tests the gained and lost samples of all seeds together."
+        ),
     );
 }
 
@@ -161,11 +165,13 @@ fn speed(out: &mut String, report: &Report) {
         "s / epoch",
         "QAT step / float step [95 %]",
         "PTQ s",
+        "calibration samples / s",
         "memory MiB: training",
         "quantizing",
         "running",
     ];
-    rows_table(out, &columns, &rows(report), |row| {
+    let all = rows(report);
+    rows_table(out, &columns, &all, |row| {
         let latency = |get: fn(&crate::report::LatencyMetrics) -> f64| {
             row.latency().map_or_else(|| MISSING.to_owned(), |latency| three(get(latency)))
         };
@@ -179,16 +185,20 @@ fn speed(out: &mut String, report: &Report) {
             plain(row.seconds_per_epoch(), three),
             text(row.overhead(), ratio),
             plain(row.calibration(), three),
+            plain(row.calibration_rate(), three),
         ];
         cells.extend(row.memory().map(|memory| plain(memory, mebibytes)));
         Some(cells)
     });
     paragraph(
         out,
-        "Latency is of one inference at batch 1, from float32 input to float32 logits, in interleaved blocks; its ratio is to \
-         the float cell of the same framework and weights, paired by round, with the bootstrap's 95 % interval. PTQ s are the \
-         seconds to prepare, calibrate and convert. Memory is resident memory above that of the idle process. MiB are \
-         1,048,576 bytes.",
+        &format!(
+            "Latency is of one inference at batch 1, from float32 input to float32 logits, in interleaved blocks; its ratio is \
+             to {FLOAT_MODEL}, paired by round, with the bootstrap's 95 % interval.{} PTQ s are the seconds to prepare, \
+             calibrate and convert; calibration samples / s are of calibrating alone. Memory is resident memory above that of \
+             the idle process. MiB are 1,048,576 bytes.",
+            untimed(&all).map_or_else(String::new, |text| format!(" {text}"))
+        ),
     );
 }
 
@@ -198,7 +208,7 @@ fn size(out: &mut String, report: &Report) {
         "file MiB",
         "file / float ONNX",
         "weights in memory MiB",
-        "weights stored in 8 bit %",
+        "weights held in 8 bit %",
         "multiplied in 8 bit %",
         "multiply-accumulates in 8 bit %",
     ];

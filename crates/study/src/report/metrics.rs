@@ -14,7 +14,8 @@ pub struct Metrics {
     /// Top-1 accuracy on the test split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<Accuracy>,
-    /// Decisions against those of the float cell of its framework, weights and seed.
+    /// Decisions against those of the first of its float cells that was measured ([`crate::Cell::float_cells`]); absent for
+    /// that cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against_float: Option<AgainstFloat>,
     /// Bytes of the deployed file.
@@ -23,7 +24,8 @@ pub struct Metrics {
     /// Where each byte of the deployed file is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
-    /// Bytes of weights and biases, in the types that the loaded model holds them in.
+    /// Bytes of the constants that operators multiply or gather, once for each operator, in the types that the loaded model
+    /// holds them in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_bytes: Option<u64>,
     /// How much of the model really computes in integers.
@@ -133,11 +135,11 @@ pub struct LedgerEntry {
 /// How much of a model computes in integers of 8 bits, by what was seen to execute; shares of 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IntegerShares {
-    /// Of the weights that are multiplied or gathered: stored in 8 bits or fewer.
+    /// Of the weights that are multiplied or gathered: held in 8 bits or fewer while it runs.
     pub stored_weights: f64,
     /// Of the same weights: multiplied as integers.
     pub weights: f64,
-    /// Of the multiply-accumulates: done on integers.
+    /// Of the multiply-accumulates: done on integers, activations and weights of at most 8 bits.
     pub macs: f64,
     /// Weights that are multiplied or gathered.
     pub all_weights: u64,
@@ -237,7 +239,8 @@ pub struct LatencyMetrics {
     pub inferences: usize,
     /// Processor time over wall-clock time of the process while it was timed: the cores that it kept busy.
     pub cores: Option<f64>,
-    /// Time over that of the float cell of its framework and weights, paired by round; absent for that cell.
+    /// Time over that of the first of its float cells that was timed ([`crate::Cell::float_cells`]), paired by round; absent
+    /// for that cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_float: Option<Interval>,
     /// Time over that of the study's first timed cell, paired by round; absent for that cell.
@@ -256,7 +259,8 @@ pub struct ThroughputMetrics {
     pub p50: f64,
     /// Inferences timed.
     pub inferences: usize,
-    /// Time over that of the float cell of its framework and weights, paired by round; absent for that cell.
+    /// Time over that of the first of its float cells that was timed ([`crate::Cell::float_cells`]), paired by round; absent
+    /// for that cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_float: Option<Interval>,
 }

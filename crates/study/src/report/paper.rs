@@ -282,15 +282,24 @@ fn kind_share(profile: &Profile, kind: Kind) -> f64 {
 }
 
 /// Why the paper's numbers and ours differ even where nothing is wrong.
-pub(super) fn caveat(report: &Report) -> &'static str {
+pub(super) fn caveat(report: &Report) -> String {
     let study = &report.study;
-    if study.model.name == "resnet18" && !study.model.batch_norm && study.data.source == Source::Cifar10 {
-        "The paper's numbers were measured in 2023 on another machine, with other versions, and with different initial \
-         weights in each framework."
+    let model = if study.model.name == "resnet18" && !study.model.batch_norm {
+        ""
     } else {
-        "The paper's numbers were measured in 2023 with another model (ResNet18 without BatchNorm) on other data \
-         (CIFAR-10), on another machine and with other versions: only ratios within a framework bear comparison."
+        " with another model (ResNet18 without BatchNorm)"
+    };
+    let data = if study.data.source == Source::Cifar10 { "" } else { " on other data (CIFAR-10)" };
+    if model.is_empty() && data.is_empty() {
+        return String::from(
+            "The paper's numbers were measured in 2023 on another machine, with other versions, and with different initial \
+             weights in each framework.",
+        );
     }
+    format!(
+        "The paper's numbers were measured in 2023{model}{data}, on another machine and with other versions: only ratios within a \
+         framework bear comparison."
+    )
 }
 
 /// Where the paper's table of issues is made again.

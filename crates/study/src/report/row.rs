@@ -4,8 +4,13 @@ use calipers_inspect::number::{self, MISSING};
 use calipers_inspect::statistics::wilson;
 
 use crate::cell::{Cell, Framework, Origin, Tuning, Variant};
-use crate::report::{AgainstFloat, CellReport, Gates, LatencyMetrics, Memory, Metrics, Report, Status};
-use crate::statistics::Interval;
+use crate::report::{
+    Accuracy, AgainstFloat, CellReport, Gates, LatencyMetrics, Memory, Metrics, Report, Status,
+};
+use crate::statistics::{Interval, mcnemar};
+
+/// p-value below which a difference is taken for more than chance.
+const SIGNIFICANT: f64 = 0.05;
 
 /// A number with what is known of its spread.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,7 +115,7 @@ pub(super) fn rows(report: &Report) -> Vec<Row<'_>> {
             Some(row) => row.cells.push(cell),
             None => {
                 let Cell { framework, variant, weights, .. } = cell.cell;
-                let withheld = is_quantized(variant) && withholds(&report.gates, framework);
+                let withheld = is_withheld(&report.gates, &cell.cell);
                 rows.push(Row { framework, variant, weights, cells: vec![cell], withheld });
             }
         }
@@ -118,17 +123,53 @@ pub(super) fn rows(report: &Report) -> Vec<Row<'_>> {
     rows
 }
 
+/// The rows that were measured with every seed and may be shown: those that may be called the best of anything.
+pub(super) fn complete(report: &Report) -> Vec<Row<'_>> {
+    rows(report).into_iter().filter(|row| row.status() == Status::Ok && !row.withheld).collect()
+}
+
 /// The rows whose weights their framework trained, and those of no other.
 pub(super) fn own<'a>(rows: &[Row<'a>]) -> Vec<Row<'a>> {
     rows.iter().filter(|row| row.weights == Origin::Own).cloned().collect()
 }
 
-/// The rows of one set of weights, which the lender's own are too; what was trained on from there in 8 bit is not among
-/// them.
+/// The rows of one set of weights, which the lender's own are too; what was trained on from there, in float or in 8 bit,
+/// is another set, and not among them.
 pub(super) fn shared<'a>(report: &Report, rows: &[Row<'a>]) -> Vec<Row<'a>> {
     let lender = report.study.lender();
-    let lends = |row: &&Row<'_>| Some(row.framework) == lender && row.variant != Variant::Qat;
-    rows.iter().filter(|row| row.weights == Origin::Shared || lends(row)).cloned().collect()
+    let is_of_it = |row: &&Row<'_>| match row.variant {
+        Variant::FloatFinetuned => false,
+        Variant::Qat => row.weights == Origin::Shared,
+        Variant::Float | Variant::PtqStatic | Variant::PtqDynamic | Variant::WeightOnly => {
+            row.weights == Origin::Shared || Some(row.framework) == lender
+        }
+    };
+    rows.iter().filter(is_of_it).cloned().collect()
+}
+
+/// The row whose times a row has: its own; where a framework's cells on borrowed weights are not timed, those of the same
+/// cells on its own weights, which run the same operators on other numbers.
+pub(super) fn timed<'r, 'a>(all: &'r [Row<'a>], row: &'r Row<'a>) -> &'r Row<'a> {
+    let what = |row: &Row<'a>| (row.framework, row.path(), row.is_tuned(), row.variant);
+    let is_twin = |other: &&Row<'a>| other.weights == Origin::Own && what(other) == what(row);
+    if row.latency().is_some() { row } else { all.iter().find(is_twin).unwrap_or(row) }
+}
+
+/// Which rows have the times of others by [`timed`], in a sentence.
+pub(super) fn untimed(all: &[Row<'_>]) -> Option<String> {
+    let has_others = |row: &Row<'_>| timed(all, row).weights != row.weights;
+    let names: Vec<&str> = Framework::ALL
+        .into_iter()
+        .filter(|framework| all.iter().any(|row| row.framework == *framework && has_others(row)))
+        .map(Framework::title)
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "The cells of {} on shared weights are not timed: the times of the same cells on its own weights, which run the same \
+             operators on other numbers, stand for them.",
+            names.join(" and ")
+        )
+    })
 }
 
 /// The rows that the paper had: of the frameworks that train their own weights, and of all others.
@@ -167,6 +208,15 @@ pub(super) fn is_quantized(variant: Variant) -> bool {
         Variant::Float | Variant::FloatFinetuned => false,
         Variant::PtqStatic | Variant::PtqDynamic | Variant::WeightOnly | Variant::Qat => true,
     }
+}
+
+/// The float model that numbers are held against, which [`Cell::float_cells`] chooses.
+pub(super) const FLOAT_MODEL: &str = "the float model of the same framework and weights that runs as it does (LiteRT's beside \
+     what LiteRT runs, Inductor's beside pt2e; where there is none, that of the framework's first path)";
+
+/// Whether a failed gate forbids to show a cell's numbers.
+pub(super) fn is_withheld(gates: &Gates, cell: &Cell) -> bool {
+    is_quantized(cell.variant) && withholds(gates, cell.framework)
 }
 
 /// Whether the gates forbid to show the quantized rows of a framework: all do when any difference is too large, and
@@ -252,14 +302,17 @@ impl<'a> Row<'a> {
         self.interval(|metrics| metrics.accuracy.map(|accuracy| accuracy.share))
     }
 
-    /// Top-1 accuracy over the samples of all seeds together.
-    pub fn pooled_accuracy(&self) -> Option<Interval> {
-        let (mut correct, mut total) = (0, 0);
-        for accuracy in self.metrics().filter_map(|metrics| metrics.accuracy) {
-            correct += accuracy.correct;
-            total += accuracy.total;
-        }
-        (total > 0).then(|| wilson(correct, total))
+    /// Top-1 accuracy, the mean over seeds, with Wilson's interval of as many samples as one seed has: all seeds decide on
+    /// the same test split.
+    pub fn mean_accuracy(&self) -> Option<Interval> {
+        let found: Vec<Accuracy> = self.metrics().filter_map(|metrics| metrics.accuracy).collect();
+        let seeds = found.len();
+        let correct: usize = found.iter().map(|accuracy| accuracy.correct).sum();
+        let total: usize = found.iter().map(|accuracy| accuracy.total).sum();
+        (total > 0).then(|| Interval {
+            value: correct as f64 / total as f64,
+            ..wilson((correct + seeds / 2) / seeds, total / seeds)
+        })
     }
 
     /// Decisions against float, of each seed.
@@ -277,23 +330,22 @@ impl<'a> Row<'a> {
         self.interval(|metrics| metrics.against_float.and_then(|against| against.difference))
     }
 
-    /// Which way every seed's difference to float goes; `None` where one contains 0, or nothing is known.
+    /// p-value of McNemar's exact test on the samples that all seeds together gained and lost; `None` without labels.
+    pub fn probability_of_chance(&self) -> Option<f64> {
+        self.moved().map(|(gained, lost)| mcnemar(gained, lost))
+    }
+
+    /// Which way accuracy goes from float to here, where chance alone would take it as far in fewer than one of twenty.
     pub fn direction(&self) -> Option<std::cmp::Ordering> {
-        let signs: Vec<_> = self
-            .against_float()
-            .filter_map(|against| against.difference)
-            .map(|found| {
-                if found.high < 0.0 {
-                    std::cmp::Ordering::Less
-                } else if found.low > 0.0 {
-                    std::cmp::Ordering::Greater
-                } else {
-                    std::cmp::Ordering::Equal
-                }
-            })
-            .collect();
-        let first = *signs.first()?;
-        (first.is_ne() && signs.iter().all(|sign| *sign == first)).then_some(first)
+        let (gained, lost) = self.moved()?;
+        (mcnemar(gained, lost) < SIGNIFICANT).then(|| gained.cmp(&lost))
+    }
+
+    /// Samples gained and lost against float, of all seeds together.
+    fn moved(&self) -> Option<(usize, usize)> {
+        self.against_float()
+            .filter_map(|against| Some((against.gained?, against.lost?)))
+            .reduce(|a, b| (a.0 + b.0, a.1 + b.1))
     }
 
     /// p-values of McNemar's test, of each seed.
@@ -318,6 +370,11 @@ impl<'a> Row<'a> {
         self.interval(|metrics| metrics.training.as_ref().and_then(|training| training.overhead))
     }
 
+    /// Samples a second while calibrating.
+    pub fn calibration_rate(&self) -> Option<Estimate> {
+        self.number(|metrics| metrics.calibration?.samples_per_second())
+    }
+
     /// Seconds of post-training quantization: prepare, calibrate and convert.
     pub fn calibration(&self) -> Option<Estimate> {
         self.number(|metrics| Some(metrics.calibration?.seconds()))
@@ -334,7 +391,7 @@ impl<'a> Row<'a> {
         Some(Estimate { value: latency.p50, spread: Spread::Unknown })
     }
 
-    /// Time over that of the framework's float cell, at batch 1.
+    /// Time over that of its float cell, at batch 1.
     pub fn to_float(&self) -> Option<Estimate> {
         self.interval(|metrics| metrics.latency.as_ref().and_then(|latency| latency.to_float))
     }
@@ -344,7 +401,7 @@ impl<'a> Row<'a> {
         self.number(|metrics| metrics.throughput.map(|throughput| throughput.samples_per_second))
     }
 
-    /// Time over that of the framework's float cell, at the larger batch.
+    /// Time over that of its float cell, at the larger batch.
     pub fn throughput_to_float(&self) -> Option<Estimate> {
         self.interval(|metrics| metrics.throughput.and_then(|throughput| throughput.to_float))
     }
@@ -364,9 +421,14 @@ impl<'a> Row<'a> {
         ]
     }
 
-    /// Share of multiply-accumulates that are done on integers.
+    /// Share of multiply-accumulates that are done in 8 bit.
     pub fn integer_macs(&self) -> Option<Estimate> {
         self.number(|metrics| metrics.integer.map(|shares| shares.macs))
+    }
+
+    /// Whether at least half of its multiply-accumulates are done in 8 bit.
+    pub fn is_mostly_8_bit(&self) -> bool {
+        self.integer_macs().is_some_and(|share| share.value >= 0.5)
     }
 
     /// The metrics that may be shown.

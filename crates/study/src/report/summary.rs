@@ -7,13 +7,15 @@ use std::cmp::Ordering;
 
 use calipers_inspect::number::{count, percent2, ratio, three};
 
-use crate::cell::{Cell, Variant};
-use crate::report::Report;
+use crate::cell::Cell;
 use crate::report::checks::{Sentence, Tone};
-use crate::report::row::{Estimate, Row, Spread, is_quantized, is_trained, mebibytes, points, rows, shared};
+use crate::report::row::{
+    Estimate, Row, Spread, complete, is_quantized, is_trained, mebibytes, points, probability, rows, shared,
+};
+use crate::report::{Report, Timing};
 use crate::statistics::Interval;
 
-pub(super) use schemes::{SCHEMES, schemes};
+pub(super) use schemes::{SCHEMES, schemes, what_schemes_are};
 
 /// A question of a reader, the answer, and what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,61 +31,69 @@ pub(super) fn headline(report: &Report) -> Sentence {
     if !report.gates_pass() {
         return Sentence { tone: Tone::Bad, text: String::from("No parity, no comparison.") };
     }
-    let all = rows(report);
     let mut parts: Vec<String> = Vec::new();
-    if let Some(best) = most_accurate(report, &all) {
+    if let Some(best) = most_accurate(report, &complete(report)) {
         let value = percent2(best.accuracy.value);
         let name = best.row.full_name();
         parts.push(match best.level.len() {
-            0 => format!("{name} is the most accurate 8-bit model of the same weights, with {value} %."),
-            others => format!(
-                "{name} has the highest accuracy of the 8-bit models of the same weights, {value} %, but {} others \
-                 cannot be told from it.",
-                count(others)
-            ),
+            _ if best.others == 0 => {
+                format!("{name} is the only model of the same weights {MOSTLY_8_BIT}, at {value} %.")
+            }
+            0 => format!("{name} is the most accurate model of the same weights {MOSTLY_8_BIT}, at {value} %."),
+            level => {
+                let which = if level == best.others { "all" } else { &format!("{level} of") };
+                format!(
+                    "{name} has the highest accuracy of the models of the same weights {MOSTLY_8_BIT}, {value} %, but the \
+                     95 % intervals of {which} {} others overlap with its own.",
+                    best.others
+                )
+            }
         });
     }
     let Some(timing) = &report.timing else {
         parts.push(String::from("Nothing was timed."));
         return Sentence { tone: Tone::Caution, text: parts.join(" ") };
     };
-    let mut tone = Tone::Plain;
-    parts.push(if !timing.trustworthy {
-        tone = Tone::Caution;
-        String::from("The machine was too noisy to name a winner in speed.")
-    } else {
-        match &timing.fastest {
-            Some(cell) => {
-                let time = milliseconds_of(&all, cell)
-                    .map_or_else(String::new, |(time, _)| format!(", with {time}"));
-                format!("{} is the fastest{time} per inference.", name_of(&all, cell))
-            }
-            None => String::from("No fastest is named: the two fastest cells cannot be told apart."),
+    let all = rows(report);
+    let (tone, text) = match winner(report, timing, timing.fastest.as_ref(), timed_on_the_processor(&all)) {
+        Ok(cell) => {
+            let time =
+                milliseconds_of(&all, cell).map_or_else(String::new, |(time, _)| format!(", with {time}"));
+            (Tone::Plain, format!("{} is the fastest{time} per inference.", name_of(&all, cell)))
         }
-    });
+        Err((Tone::Caution, why)) => (Tone::Caution, why),
+        Err((tone, why)) => (tone, format!("No fastest model is named. {why}")),
+    };
+    parts.push(text);
     Sentence { tone, text: parts.join(" ") }
 }
 
 /// The questions that the study can answer.
 pub(super) fn answers(report: &Report) -> Vec<Answer> {
-    let all = rows(report);
+    let (all, complete) = (rows(report), complete(report));
     let mut answers = Vec::new();
-    answers.extend(accuracy(report, &all));
-    answers.extend(kept(report, &all));
+    answers.extend(accuracy(report, &complete));
+    answers.extend(kept(report, &complete));
     answers.extend(speed(report, &all));
     answers.extend(throughput(report, &all));
-    answers.extend(size(report, &all));
-    answers.extend(memory(report, &all));
-    answers.extend(calibration(report, &all));
-    answers.extend(awareness::against_control(report, &all));
-    answers.extend(awareness::against_notebook(report, &all));
+    answers.extend(size(report, &complete));
+    answers.extend(memory(report, &complete));
+    answers.extend(calibration(report, &complete));
+    answers.extend(awareness::against_control(report, &complete));
+    answers.extend(awareness::against_notebook(report, &complete));
     answers
 }
 
-/// Whether a row is an 8-bit model that runs: of weights alone it is not, nor is one whose products are all seen in float.
-fn computes_in_integers(row: &Row<'_>) -> bool {
-    let seen = row.integer_macs().is_none_or(|share| share.value > 0.0);
-    is_quantized(row.variant) && row.variant != Variant::WeightOnly && seen
+/// What makes a model one of 8 bit.
+const MOSTLY_8_BIT: &str = "that do at least half of their multiply-accumulates in 8 bit";
+
+/// What an accuracy of several seeds is; nothing where there is one.
+fn of_seeds(report: &Report) -> &'static str {
+    if report.study.seeds.len() > 1 {
+        " Accuracies are means over seeds, with Wilson's interval at the size of the test split, which all seeds share."
+    } else {
+        ""
+    }
 }
 
 /// The most accurate row, and those whose intervals reach into its own.
@@ -91,32 +101,32 @@ struct Best<'a> {
     row: Row<'a>,
     accuracy: Interval,
     level: Vec<Row<'a>>,
-    all: usize,
+    others: usize,
 }
 
 fn best_of<'a>(candidates: Vec<Row<'a>>) -> Option<Best<'a>> {
     let mut known: Vec<(Interval, Row<'a>)> =
-        candidates.into_iter().filter_map(|row| Some((row.pooled_accuracy()?, row))).collect();
+        candidates.into_iter().filter_map(|row| Some((row.mean_accuracy()?, row))).collect();
     // Stable: of equals the first in the report's order.
     known.sort_by(|a, b| b.0.value.total_cmp(&a.0.value));
-    let all = known.len();
     let mut known = known.into_iter();
     let (accuracy, row) = known.next()?;
+    let others = known.len();
     let level = known.filter(|(other, _)| other.high >= accuracy.low).map(|(_, row)| row).collect();
-    Some(Best { row, accuracy, level, all })
+    Some(Best { row, accuracy, level, others })
 }
 
 fn most_accurate<'a>(report: &Report, all: &[Row<'a>]) -> Option<Best<'a>> {
     if !is_trained(report) {
         return None;
     }
-    best_of(shared(report, all).into_iter().filter(computes_in_integers).collect())
+    best_of(shared(report, all).into_iter().filter(Row::is_mostly_8_bit).collect())
 }
 
 fn accuracy(report: &Report, all: &[Row<'_>]) -> Option<Answer> {
     let best = most_accurate(report, all)?;
     let Interval { value, low, high } = best.accuracy;
-    let others = best.all - 1;
+    let others = best.others;
     let sure = match best.level.len() {
         _ if others == 0 => String::from("It is the only one."),
         0 => format!("Its 95 % interval lies above those of all {others} others."),
@@ -146,7 +156,7 @@ fn accuracy(report: &Report, all: &[Row<'_>]) -> Option<Answer> {
             percent2(low),
             percent2(high)
         ),
-        sure,
+        sure: format!("Of the models {MOSTLY_8_BIT}. {sure}{}", of_seeds(report)),
     })
 }
 
@@ -161,11 +171,14 @@ fn kept(report: &Report, all: &[Row<'_>]) -> Option<Answer> {
         .collect();
     let of = |direction| known.iter().filter(|row| row.direction() == direction).count();
     let (lost, gained, level) = (of(Some(Ordering::Less)), of(Some(Ordering::Greater)), of(None));
-    let worst = known
+    // The first of equals.
+    let (change, row) = known
         .iter()
         .filter_map(|row| Some((row.difference()?, row)))
-        .min_by(|a, b| a.0.value.total_cmp(&b.0.value))?;
+        .min_by(|a, b| b.0.value.abs().total_cmp(&a.0.value.abs()))?;
     let gain = if gained > 0 { format!(", {gained} gain") } else { String::new() };
+    let together = if report.study.seeds.len() > 1 { ", on the samples of all seeds together" } else { "" };
+    let chance = row.probability_of_chance().map_or_else(String::new, |p| format!(" (p {})", probability(p)));
     Some(Answer {
         tone: Tone::Plain,
         question: "What quantization costs in accuracy",
@@ -174,10 +187,11 @@ fn kept(report: &Report, all: &[Row<'_>]) -> Option<Answer> {
             known.len()
         ),
         sure: format!(
-            "Paired with the float model of the same weights, sample by sample; of twenty that lose nothing, one would seem to by \
-             chance. The largest change: {}, {} points.",
-            worst.1.full_name(),
-            worst.0.text(points)
+            "Paired with the float model of the same weights, sample by sample, by McNemar's exact test at p < \
+             0.05{together}: by chance alone one in forty that lose nothing would seem to lose. The largest change: {}, {} \
+             points{chance}.",
+            row.full_name(),
+            change.text(points)
         ),
     })
 }
@@ -210,33 +224,74 @@ pub(super) fn against_float(estimate: &Estimate) -> String {
     }
 }
 
-/// The answer to a question about speed where none may be given.
-fn unanswered(report: &Report, question: &'static str, is_trustworthy: bool) -> Option<Answer> {
-    let sure = if !report.gates_pass() {
-        "A gate failed: the frameworks were not shown to compute the same thing."
-    } else if !is_trustworthy {
-        "The machine was too noisy to name a winner: two processes of one and the same cell differed (the null test). The \
-         times are shown all the same; their order may be chance."
-    } else {
-        return None;
+/// The fastest cell, or why none may be named, of so many that were timed on the processor.
+fn winner<'t>(
+    report: &Report,
+    timing: &Timing,
+    fastest: Option<&'t Cell>,
+    timed: usize,
+) -> Result<&'t Cell, (Tone, String)> {
+    if !report.gates_pass() {
+        let why = "A gate failed: the frameworks were not shown to compute the same thing.";
+        return Err((Tone::Caution, why.to_owned()));
+    }
+    if !timing.trustworthy {
+        return Err((Tone::Caution, distrust(timing)));
+    }
+    let why = match fastest {
+        Some(cell) if !cell.is_on_gpu() => return Ok(cell),
+        Some(_) => "The fastest cell computes on a GPU, and cells on a GPU have no null test.",
+        None if timed < 2 => {
+            "Fewer than two cells were timed on the processor: there was nothing to compare."
+        }
+        None => "The interval of the two fastest cells' paired ratio reaches 1.",
     };
-    let answer = String::from("No winner is named");
-    Some(Answer { tone: Tone::Caution, question, answer, sure: sure.to_owned() })
+    Err((Tone::Plain, why.to_owned()))
+}
+
+/// What the null tests found wrong.
+fn distrust(timing: &Timing) -> String {
+    if timing.null_tests.is_empty() {
+        return String::from("No winner in speed is named: there was no null test.");
+    }
+    let failed = || timing.null_tests.iter().filter(|test| !test.passed);
+    let mut found: Vec<&str> = Vec::new();
+    if failed().any(|test| !test.ratio.contains(1.0)) {
+        found.push("two processes of one and the same cell differed");
+    }
+    if failed().any(|test| test.ratio.contains(1.0)) {
+        found.push("the ratio of two processes of one and the same cell is not known to 3 %");
+    }
+    format!(
+        "The machine was too noisy to name a winner in speed: {} (the null test), so the order of the times may be chance.",
+        found.join(", and ")
+    )
+}
+
+fn timed_on_the_processor(all: &[Row<'_>]) -> usize {
+    all.iter().filter(|row| !row.is_on_gpu() && row.latency().is_some()).count()
+}
+
+/// An answer that names no winner.
+fn nobody(question: &'static str, (tone, sure): (Tone, String)) -> Answer {
+    Answer { tone, question, answer: String::from("No winner is named"), sure }
+}
+
+/// What is said of cells on a GPU, where some were timed.
+fn of_gpus(all: &[Row<'_>]) -> &'static str {
+    if all.iter().any(|row| row.is_on_gpu() && row.latency().is_some()) {
+        " Cells on a GPU have no null test, so none of them is named."
+    } else {
+        ""
+    }
 }
 
 fn speed(report: &Report, all: &[Row<'_>]) -> Option<Answer> {
     let timing = report.timing.as_ref()?;
     let question = "Fastest, one sample at a time";
-    if let Some(none) = unanswered(report, question, timing.trustworthy) {
-        return Some(none);
-    }
-    let Some(cell) = &timing.fastest else {
-        return Some(Answer {
-            tone: Tone::Plain,
-            question,
-            answer: String::from("No winner is named"),
-            sure: String::from("The interval of the two fastest cells' paired ratio contains 1."),
-        });
+    let cell = match winner(report, timing, timing.fastest.as_ref(), timed_on_the_processor(all)) {
+        Ok(cell) => cell,
+        Err(why) => return Some(nobody(question, why)),
     };
     let (time, to_float) = milliseconds_of(all, cell).unwrap_or_default();
     Some(Answer {
@@ -244,8 +299,9 @@ fn speed(report: &Report, all: &[Row<'_>]) -> Option<Answer> {
         question,
         answer: format!("{}: {time}{to_float}", name_of(all, cell)),
         sure: format!(
-            "Every null test passed, and it beats the next one in a paired ratio over {} shuffled rounds.",
-            timing.rounds
+            "Every null test passed, and it beats the next one in a paired ratio over {} shuffled rounds.{}",
+            timing.rounds,
+            of_gpus(all)
         ),
     })
 }
@@ -254,16 +310,10 @@ fn throughput(report: &Report, all: &[Row<'_>]) -> Option<Answer> {
     let timing = report.timing.as_ref()?;
     all.iter().find_map(Row::throughput)?;
     let question = "Fastest, many samples at a time";
-    if let Some(none) = unanswered(report, question, timing.trustworthy) {
-        return Some(none);
-    }
-    let Some(cell) = &timing.fastest_batch else {
-        return Some(Answer {
-            tone: Tone::Plain,
-            question,
-            answer: String::from("No winner is named"),
-            sure: String::from("The interval of the two fastest cells' paired ratio contains 1."),
-        });
+    let timed = all.iter().filter(|row| !row.is_on_gpu() && row.throughput().is_some()).count();
+    let cell = match winner(report, timing, timing.fastest_batch.as_ref(), timed) {
+        Ok(cell) => cell,
+        Err(why) => return Some(nobody(question, why)),
     };
     let row = all.iter().find(|row| row.holds(cell))?;
     let per_second = row.throughput()?;
@@ -271,11 +321,17 @@ fn throughput(report: &Report, all: &[Row<'_>]) -> Option<Answer> {
         tone: Tone::Good,
         question,
         answer: format!("{}: {} samples a second", row.full_name(), three(per_second.value)),
-        sure: format!("In batches of {}; the null tests passed.", timing.batch),
+        sure: format!(
+            "In batches of {}, by a paired ratio over {} shuffled rounds; the null tests, which passed, were run at batch 1 \
+             only.{}",
+            timing.batch,
+            timing.rounds,
+            of_gpus(all)
+        ),
     })
 }
 
-/// The row of the smallest number among those that are quantized.
+/// The row of the smallest number.
 fn least<'r, 'a>(
     rows: &'r [Row<'a>],
     get: impl Fn(&Row<'a>) -> Option<Estimate>,

@@ -3,7 +3,7 @@
 use calipers_inspect::number::{MISSING, fixed, percent, ratio, three};
 
 use crate::cell::{Framework, Origin};
-use crate::report::checks::{Sentence, null_tests, parity, reason, steps};
+use crate::report::checks::{Sentence, notes, null_tests, parity, reason, steps};
 use crate::report::row::{Row, is_trained, mebibytes, plain, points, rows, text};
 use crate::report::summary::{answers, headline};
 use crate::report::{CellReport, Report, Status};
@@ -14,7 +14,7 @@ const WIDTH: usize = 110;
 const COLUMNS: usize = 9;
 type Line = [String; COLUMNS];
 
-/// The comparison as text: the cells by origin of their weights, what failed, the gates, the null tests, and what follows.
+/// The comparison as text: the cells by origin of their weights, what failed, the gates, the null tests, the notes, and what follows.
 pub fn table(report: &Report) -> String {
     let all = rows(report);
     let cells: Vec<Line> = all.iter().map(|row| cells(report, row)).collect();
@@ -62,7 +62,8 @@ pub fn table(report: &Report) -> String {
     }
     out.push('\n');
     let gates = parity(&report.gates).into_iter().chain(steps(&report.gates));
-    let checks: Vec<Sentence> = gates.chain(report.timing.iter().flat_map(null_tests)).collect();
+    let null_tests = report.timing.iter().flat_map(null_tests);
+    let checks: Vec<Sentence> = gates.chain(null_tests).chain(notes(report)).collect();
     for Sentence { text, .. } in &checks {
         out.push_str(&wrapped(text, "    "));
     }

@@ -8,12 +8,12 @@
   const wait = () => new Promise((resolve) => setTimeout(resolve, 50));
   const root = document.documentElement;
 
-  // A chart of which something is drawn: every panel has a size and marks in it.
+  // A chart of which something is drawn: every panel has a size and, beside the lines of its grid, marks in it.
   const isDrawn = (figure) => {
     const pictures = [...figure.querySelectorAll("svg")];
     return pictures.length > 0 && pictures.every((picture) => {
       const { width, height } = picture.getBoundingClientRect();
-      return width > 40 && height > 10 && picture.querySelector("rect, circle, path") !== null;
+      return width > 40 && height > 10 && picture.querySelector("rect, circle, path:not(.grid)") !== null;
     });
   };
 

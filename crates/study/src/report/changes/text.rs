@@ -48,6 +48,11 @@ impl Changes {
                 ));
             }
         }
+        if !self.withheld.is_empty() {
+            let count = counted(self.withheld.len());
+            let are = if self.withheld.len() == 1 { "is" } else { "are" };
+            out.push_str(&wrapped(&format!("{count} {are} withheld because a gate failed"), "    "));
+        }
         let mut table = Table::new([("cell", Align::Left), ("before", Align::Left), ("after", Align::Left)]);
         for moved in &self.statuses {
             table.row([
@@ -56,7 +61,7 @@ impl Changes {
                 status(moved.after).to_owned(),
             ]);
         }
-        section(out, "Status", &table, "every cell ended as before");
+        section(out, "Status", &table, &unless_none(self.cells_in_both, "cells", "all ended as before"));
     }
 
     fn accuracy(&self, out: &mut String) {
@@ -73,7 +78,9 @@ impl Changes {
                 format!("{} [{}, {}]", points(found.value), points(found.low), points(found.high));
             table.row([change.cell.to_string(), percent2(change.before), percent2(change.after), difference]);
         }
-        section(out, "Accuracy", &table, "no difference that can be told from chance");
+        let nothing =
+            unless_none(self.accuracies.len(), "cells", "no difference that can be told from chance");
+        section(out, "Accuracy", &table, &nothing);
         rest(out, self.accuracies.len(), told().count(), "cannot be told from before");
     }
 
@@ -97,7 +104,7 @@ impl Changes {
             out,
             "Latency, not paired: of other times on the machine",
             &table,
-            "no cell differs by 5 % or more",
+            &unless_none(self.latencies.len(), "cells", "none differs by 5 % or more"),
         );
         rest(out, self.latencies.len(), listed().count(), "differ by less than 5 %");
     }
@@ -113,7 +120,7 @@ impl Changes {
             let bytes = [change.before, change.after].map(|bytes| count(bytes as usize));
             table.row([change.cell.to_string()].into_iter().chain(bytes).chain([ratio(change.ratio)]));
         }
-        section(out, "Size", &table, "every file is as large as before");
+        section(out, "Size", &table, &unless_none(self.files_in_both, "files", "all are as large as before"));
     }
 }
 
@@ -139,6 +146,15 @@ fn section(out: &mut String, title: &str, table: &Table, nothing: &str) {
         let _ = write!(out, "\n{title}: {nothing}\n");
     } else {
         let _ = write!(out, "\n{title}\n{}", table.text());
+    }
+}
+
+/// What is said where nothing differs: of how many, or that there was nothing to compare.
+fn unless_none(compared: usize, of_what: &str, nothing: &str) -> String {
+    if compared == 0 {
+        String::from("nothing to compare")
+    } else {
+        format!("{nothing} ({compared} {of_what} compared)")
     }
 }
 

@@ -16,8 +16,8 @@ const RADIUS: f64 = 8.0;
 /// A model: name, place of its details, class, milliseconds of an inference, and accuracy as a share.
 pub(in crate::report) type Point = (String, String, &'static str, f64, f64);
 
-/// Accuracy over latency; nothing for fewer than two points.
-pub(in crate::report) fn scatter(points: &[Point]) -> Option<String> {
+/// Accuracy over latency, with a note below the title; nothing for fewer than two points.
+pub(in crate::report) fn scatter(points: &[Point], note: Option<&str>) -> Option<String> {
     let mut points: Vec<&Point> =
         points.iter().filter(|point| point.3 > 0.0 && point.4.is_finite()).collect();
     points.sort_by(|a, b| a.3.total_cmp(&b.3));
@@ -31,9 +31,10 @@ pub(in crate::report) fn scatter(points: &[Point]) -> Option<String> {
     let y = |share: f64| RADIUS + (1.0 - up.place(share)) * (HEIGHT - BOTTOM - 2.0 * RADIUS);
     let mut out = format!(
         "<figure class=\"chart\" id=\"trade\">\n<figcaption><h4>Cost against gain</h4><span>Each number is a model on \
-         the shared weights, in the order of its speed: up is more accurate, left is faster.</span></figcaption>\n\
+         the shared weights, in the order of its speed: up is more accurate, left is faster.{}</span></figcaption>\n\
          <svg class=\"scatter\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Accuracy over latency of {} models; \
          the list below has the numbers\">\n<g class=\"axis\">",
+        note.map_or_else(String::new, |note| format!(" {}", escape(note))),
         points.len()
     );
     for (value, text) in up.ticks() {

@@ -9,7 +9,7 @@ use super::{spread, table_of_rows};
 use crate::cell::variant_name;
 use crate::report::chart::scatter;
 use crate::report::figures::{differences, trade};
-use crate::report::row::{Row, is_trained, own, plain, points, rows, shared};
+use crate::report::row::{FLOAT_MODEL, Row, is_trained, own, plain, points, rows, shared, untimed};
 use crate::report::{Report, Status};
 
 const COLUMNS: [(&str, bool); 5] = [
@@ -39,7 +39,7 @@ pub(super) fn section(report: &Report) -> String {
              done by quantization, not by training.</p>",
             escape(lender)
         );
-        if let Some(scatter) = scatter::scatter(&trade(report)) {
+        if let Some(scatter) = scatter::scatter(&trade(report), untimed(&all).as_deref()) {
             out.push_str(&scatter);
         }
         part(&mut out, report, &shared, "difference-shared", "Accuracy less float’s, shared weights");
@@ -51,11 +51,13 @@ pub(super) fn section(report: &Report) -> String {
         );
         part(&mut out, report, &own, "difference-own", "Accuracy less float’s, own training");
     }
-    out.push_str(
-        "<p class=\"fine\">Top-1 on the test split with Wilson’s 95 % interval. The difference is to the float model of the \
-         same framework and weights, on the same samples, with the bootstrap’s 95 % interval; gained are samples that float \
-         gets wrong and it gets right, lost the reverse. p is of McNemar’s exact test that both are right equally often. \
-         Of several seeds the mean is given, with ± the standard deviation, and each seed’s p.</p>\n",
+    let _ = writeln!(
+        out,
+        "<p class=\"fine\">Top-1 on the test split with Wilson’s 95 % interval. The difference is to {FLOAT_MODEL}, on the same \
+         samples, with the bootstrap’s 95 % interval; gained are samples that float gets wrong and it gets right, lost the \
+         reverse. p is of McNemar’s exact test that both are right equally often. Of several seeds the mean is given, with ± \
+         the standard deviation, and each seed’s p; the summary has Wilson’s interval at the mean, with the size of the test \
+         split, which all seeds share, and tests the gained and lost samples of all seeds together.</p>"
     );
     if report.study.seeds.len() > 1 {
         out.push_str(&seeds(&all));

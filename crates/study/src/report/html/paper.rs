@@ -14,7 +14,7 @@ use crate::report::row::rows;
 
 /// The whole part.
 pub(super) fn section(report: &Report) -> String {
-    let mut out = format!("<p>{}</p>\n", escape(caveat(report)));
+    let mut out = format!("<p>{}</p>\n", escape(&caveat(report)));
     out.push_str(&legend([
         ("paper", "the paper, 2023"),
         ("float", "float"),

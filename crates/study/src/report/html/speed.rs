@@ -11,7 +11,7 @@ use super::{legend, spread, table_of_rows};
 use crate::report::Report;
 use crate::report::checks::null_tests;
 use crate::report::figures::{STORAGE, bytes, integer_work, latency, throughput};
-use crate::report::row::{Estimate, Row, plain, rows};
+use crate::report::row::{Estimate, FLOAT_MODEL, Row, plain, rows, untimed};
 
 /// Latency, throughput and start.
 pub(super) fn section(report: &Report) -> String {
@@ -62,12 +62,11 @@ pub(super) fn section(report: &Report) -> String {
     let _ = writeln!(
         out,
         "<p class=\"fine\">One inference at batch 1 from float32 input to float32 logits, in shuffled interleaved blocks over {} \
-         rounds; batches are of {}. Ratios are to the float cell of the same framework and weights, paired by round, with \
-         the bootstrap’s 95 % interval; below 1 is faster. That cell is the one of \
-         the framework’s first path: where another path runs in another engine, as LiteRT does beside Keras, the ratio holds \
-         that change too, which the path’s own float row tells apart. Start is from a new process. Cores busy: processor time over \
-         wall-clock time while it was timed.</p>",
-        timing.rounds, timing.batch
+         rounds; batches are of {}. Ratios are to {FLOAT_MODEL}, paired by round, with the bootstrap’s 95 % interval; below 1 is \
+         faster.{} Start is from a new process. Cores busy: processor time over wall-clock time while it was timed.</p>",
+        timing.rounds,
+        timing.batch,
+        untimed(&all).map_or_else(String::new, |text| format!(" {}", escape(&text)))
     );
     training(&mut out, &all);
     out
@@ -82,6 +81,7 @@ fn training(out: &mut String, all: &[Row<'_>]) {
         ("Calibrate\ns", true),
         ("Convert\ns", true),
         ("Samples\nof calibration", true),
+        ("Calibration\nsamples / s", true),
     ];
     let table = table_of_rows("Training and calibration", &columns, all, |row| {
         let training = |get: fn(&crate::report::TrainingMetrics) -> f64| {
@@ -104,6 +104,7 @@ fn training(out: &mut String, all: &[Row<'_>]) {
                 plain(calibration(|calibration| calibration.calibrate_seconds), three),
                 plain(convert, three),
                 plain(samples, |value| fixed(value, 0)),
+                plain(row.calibration_rate(), three),
             ]
         })
     });
@@ -151,7 +152,7 @@ pub(super) fn size(report: &Report) -> String {
         ("File\nMiB", true),
         ("File\n/ float ONNX", true),
         ("Weights in memory\nMiB", true),
-        ("Weights stored\nin 8 bit, %", true),
+        ("Weights held\nin 8 bit, %", true),
         ("multiplied\nin 8 bit, %", true),
         ("Multiply-accumulates\nin 8 bit, %", true),
     ];

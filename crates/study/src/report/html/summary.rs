@@ -8,7 +8,7 @@ use calipers_inspect::page::{Rows, grouped_table};
 use super::tone_class;
 use crate::report::Report;
 use crate::report::checks::{Sentence, Tone, checks};
-use crate::report::summary::{SCHEMES, answers, headline, schemes};
+use crate::report::summary::{SCHEMES, answers, headline, schemes, what_schemes_are};
 
 /// The summary with its headline.
 pub(super) fn section(out: &mut String, report: &Report) {
@@ -45,10 +45,7 @@ pub(super) fn section(out: &mut String, report: &Report) {
         let rows = lines.iter().map(|line| ("", line.iter().map(|cell| escape(cell)).collect())).collect();
         out.push_str("<h3>Which scheme, at what price</h3>\n");
         out.push_str(&grouped_table("Schemes", &columns, &[Rows { title: String::new(), rows }]));
-        out.push_str(
-            "<p class=\"fine\">From the least to the greatest of the scheme’s models on shared weights, QAT on each \
-             framework’s own. Time and accuracy are against the float model of the same framework.</p>\n",
-        );
+        let _ = writeln!(out, "<p class=\"fine\">{}</p>", escape(&what_schemes_are(report)));
     }
     out.push_str("<h3>How far to trust it</h3>\n<ul class=\"findings\">\n");
     for Sentence { tone, text } in checks(report) {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use calipers_inspect::number::percent2;
 use calipers_inspect::statistics::unpaired_difference;
 
-use super::Answer;
+use super::{Answer, of_seeds};
 use crate::cell::Variant;
 use crate::report::Report;
 use crate::report::checks::Tone;
@@ -23,7 +23,7 @@ pub(super) fn against_control(report: &Report, all: &[Row<'_>]) -> Option<Answer
             (other.framework, other.weights, other.variant)
                 == (row.framework, row.weights, Variant::FloatFinetuned)
         });
-        let Some((ours, theirs)) = row.pooled_accuracy().zip(control.and_then(Row::pooled_accuracy)) else {
+        let Some((ours, theirs)) = row.mean_accuracy().zip(control.and_then(Row::mean_accuracy)) else {
             continue;
         };
         found.push((row.full_name(), unpaired_difference(ours, theirs)));
@@ -65,9 +65,10 @@ pub(super) fn against_control(report: &Report, all: &[Row<'_>]) -> Option<Answer
         tone: Tone::Plain,
         question: "Quantization-aware training against the same epochs in float",
         answer: parts.join("; "),
-        sure: String::from(
+        sure: format!(
             "Newcombe's 95 % interval for independent shares, which is wider than a paired one: small differences may \
-             be real and not be seen.",
+             be real and not be seen.{}",
+            of_seeds(report)
         ),
     })
 }
@@ -85,7 +86,7 @@ pub(super) fn against_notebook(report: &Report, all: &[Row<'_>]) -> Option<Answe
         (row.framework, row.path(), row.variant, row.is_tuned())
             == (theirs.framework, "eager", Variant::Qat, false)
     })?;
-    let (a, b) = (ours.pooled_accuracy()?, theirs.pooled_accuracy()?);
+    let (a, b) = (ours.mean_accuracy()?, theirs.mean_accuracy()?);
     let found = unpaired_difference(a, b);
     let meaning = match order(found) {
         Ordering::Greater => "fake quantization while training is worth it",
@@ -101,9 +102,10 @@ pub(super) fn against_notebook(report: &Report, all: &[Row<'_>]) -> Option<Answe
             percent2(b.value),
             range(found)
         ),
-        sure: String::from(
+        sure: format!(
             "The notebook prepared QAT with the configuration of post-training quantization, so nothing was quantized \
-             while it trained. Newcombe's 95 % interval.",
+             while it trained. Newcombe's 95 % interval for independent shares.{}",
+            of_seeds(report)
         ),
     })
 }
