@@ -109,6 +109,17 @@ class OnnxFiles(Files):
                     lambda path=path: onnx_graph.load(path),
                 )
 
+    def test_a_weight_from_a_constant_node_is_refused(self) -> None:
+        def edit(graph: onnx.GraphProto) -> None:
+            weight = next(one for one in graph.initializer if one.name == "head.weight")
+            node = helper.make_node("Constant", [], [weight.name], "made", value=weight)
+            graph.node.insert(0, node)
+            graph.initializer.remove(weight)
+
+        path = self.edited(edit)
+        words = ("node `head`", "head.weight", "Constant", "initializer")
+        self.assert_refused(errors.UnsupportedOperator, words, lambda: onnx_graph.load(path))
+
     def test_an_initializer_of_two_layers_is_refused(self) -> None:
         def edit(graph: onnx.GraphProto) -> None:
             nodes = {node.name: node for node in graph.node}
