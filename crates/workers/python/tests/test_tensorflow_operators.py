@@ -30,6 +30,14 @@ def function(kind: str, **attributes: float) -> Body:
     return lambda model, value: model.node(kind, "function", [value], **attributes)
 
 
+def pool_of_negatives(model: models.ModelBuilder, value: str) -> str:
+    """A pool whose pads must not win, after a Clip whose results are below zero for any input."""
+    value = model.node("Relu", "relu", [value])
+    value = clip(None, -0.5)(model, value)
+    sizes = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+    return model.node("MaxPool", "pool", [value], **sizes)
+
+
 def squeeze(model: models.ModelBuilder, value: str) -> str:
     """A squeeze-and-excitation block: each channel by a number between 0 and 1."""
     pooled = model.node("GlobalAveragePool", "squeeze", [value])
@@ -49,6 +57,7 @@ BODIES = {
     "clip": clip(-0.5, 1.5),
     "clip_below": clip(0, None),
     "clip_above": clip(None, 0.5),
+    "clip_below_zero": pool_of_negatives,
     "hard_swish": function("HardSwish"),
     "hard_sigmoid_of_pytorch": function("HardSigmoid", alpha=1 / 6, beta=0.5),
     "hard_sigmoid_of_onnx": function("HardSigmoid"),
