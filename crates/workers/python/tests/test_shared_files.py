@@ -4,13 +4,14 @@ import tempfile
 import unittest
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnx
 from onnx import helper
 from safetensors.numpy import load_file, save_file
 
-from calipers_worker import errors, onnx_graph
+from calipers_worker import errors, onnx_file, onnx_graph
 from calipers_worker.batches import DataFile
 from calipers_worker.tensor_files import replace_file
 from tests import models
@@ -128,6 +129,28 @@ class OnnxFiles(Files):
         path = self.edited(edit)
         words = ("layer1.0.first.conv.weight", "layer1.0.second.conv", "layer1.0.first.conv")
         self.assert_refused(errors.UnsupportedOperator, words, lambda: onnx_graph.load(path))
+
+
+class WrittenModels(Files):
+    def test_a_large_models_tensors_lie_beside_it_under_its_name(self) -> None:
+        expected = models.initializers(self.model)
+        path = self.folder / "written" / "model.onnx"
+        for limit, names in (
+            (1 << 30, ["model.onnx"]),
+            (1 << 10, ["model.onnx", "model.onnx.data"]),
+            (1 << 10, ["model.onnx", "model.onnx.data"]),
+            (1 << 30, ["model.onnx"]),
+        ):
+            with self.subTest(names), mock.patch.object(onnx_file, "EMBEDDED_BYTES", limit):
+                onnx_file.write_model(onnx.load(self.model), path)
+                found = sorted(path.parent.iterdir())
+                self.assertEqual([file.name for file in found], names)
+                again = models.initializers(path)
+                self.assertEqual(again.keys(), expected.keys())
+                for name, value in expected.items():
+                    np.testing.assert_array_equal(again[name], value)
+                total = sum(value.nbytes for value in expected.values())
+                self.assertGreater(sum(file.stat().st_size for file in found), total)
 
 
 class WeightsFiles(Files):
