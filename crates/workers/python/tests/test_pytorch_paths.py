@@ -344,7 +344,7 @@ class Measured(WithWorker):
                 told = self.worker.call("read_weights", handle=handle, output=output)["tensors"]
                 names = [one["name"] for one in told]
                 self.assertEqual(len(set(names)), len(names))
-                known = {one["initializer"]: one for one in told if one["initializer"]}
+                known = self.known(told)
                 self.assertLessEqual(set(matrices), set(known))
                 tensors = load_file(output)
                 for name, weight in matrices.items():
@@ -365,6 +365,41 @@ class Measured(WithWorker):
                     again = np.unique(value).size
                     self.assertGreater(again, 20)
                 self.assertIn("float32", {one["type"] for one in told})
+
+    def known(self, told: list[dict]) -> dict[str, dict]:
+        """The tensors by the initializers that they came from, each of which has one."""
+        named = [one for one in told if one["initializer"]]
+        known = {one["initializer"]: one for one in named}
+        self.assertEqual(len(known), len(named))
+        return known
+
+    def test_trained_integers_are_the_initializers_with_their_norms_folded_in(self) -> None:
+        model = self.model("residual_batch_norm")
+        for path in ("eager", "fx", "pt2e"):
+            with self.subTest(path):
+                folder = self.folder / path
+                trainer = self.begin(model, mode="qat", path=path)
+                for _ in range(3):
+                    self.train(trainer, [0.02])
+                state = self.state(trainer)
+                self.worker.call("train_finish", trainer=trainer, artefact=folder)
+                handle = self.load(model, folder, path=path, variant="qat")["handle"]
+                output = self.folder / "tensors"
+                told = self.worker.call("read_weights", handle=handle, output=output)["tensors"]
+                known, tensors = self.known(told), load_file(output)
+                for name, weight in state.items():
+                    if weight.ndim < 2:
+                        continue
+                    self.assertEqual(known[name]["type"], "int8", name)
+                    norm = name.replace("conv.weight", "norm")
+                    if norm != name:
+                        deviation = np.sqrt(state[f"{norm}.variance"] + 1e-5)
+                        factor = state[f"{norm}.scale"] / deviation
+                        weight = weight * factor[:, None, None, None]
+                    real = tensors[f"{known[name]['name']}/real"]
+                    # Ranges are moving averages here, so that a few weights may be cut off.
+                    alike = np.corrcoef(real.ravel(), weight.ravel())[0, 1]
+                    self.assertGreater(alike, 0.99, name)
 
     def test_matrices_are_told_in_the_files_layout(self) -> None:
         model = self.model("assorted")
