@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from calipers_worker import onnx_graph
 from calipers_worker.batches import DataFile
-from calipers_worker.pytorch import artefacts, methods, quantize
+from calipers_worker.pytorch import artefacts, methods, profiles, quantize
 from tests import models
 from tests.client import Failed, Worker
 from tests.with_pytorch import BUILDERS, WithWorker
@@ -321,6 +321,33 @@ class Measured(WithWorker):
                 self.assertEqual(kinds[0], "conversion")
                 self.assertEqual(kinds[kinds.index("convolution") - 1], "conversion")
                 self.assertIn("matrix-product", kinds[-2:])
+
+    def test_a_name_of_several_kinds_is_told_by_itself(self) -> None:
+        model, folder = self.model("residual"), self.folder / "torchao"
+        given = {"path": "torchao", "variant": "ptq-dynamic"}
+        self.quantize(model, folder, **given)
+        loaded = self.load(model, folder, **given)
+        given = {"handle": loaded["handle"], "data": self.data, "samples": 3}
+        found = self.worker.call("profile", count=4, **given)["operators"]
+        logged = [one["kind"] for one in loaded["operators"] if one["name"] == "aten::add"]
+        self.assertEqual(set(logged), {"elementwise", "conversion"})
+        # One of the four is inside torchao's quantization, which of them the profile does not say.
+        added = [(one["kind"], one["calls"]) for one in found if one["name"] == "aten::add"]
+        self.assertEqual((len(logged), added), (4, [("elementwise", 3)]))
+        (multiplied,) = [one["kind"] for one in found if one["name"] == "aten::mul"]
+        self.assertEqual(multiplied, "conversion")
+
+    def test_kinds_follow_the_log_where_it_has_each_call(self) -> None:
+        def kinds(name: str, calls: int, *, on_gpu: bool = False) -> list[str]:
+            named = (("aten::add", "conversion"), ("aten::add", "elementwise"), ("x::y", "pooling"))
+            logged = [{"name": name, "kind": kind} for name, kind in named]
+            return profiles.kinds_of(name, logged, calls, 2, on_gpu=on_gpu)
+
+        self.assertEqual(kinds("aten::add", 4), ["conversion", "elementwise"] * 2)
+        self.assertEqual(kinds("aten::add", 2), ["elementwise"] * 2)
+        self.assertEqual(kinds("x::y", 4), ["pooling"] * 4)
+        self.assertEqual(kinds("aten::to", 2), ["conversion"] * 2)
+        self.assertEqual(kinds("aten::to", 2, on_gpu=True), ["movement"] * 2)
 
     def test_stored_tensors_are_the_initializers_in_8_bit(self) -> None:
         model = self.model("residual")
