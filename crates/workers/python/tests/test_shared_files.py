@@ -169,6 +169,25 @@ class WeightsFiles(Files):
         for name, value in again.items():
             np.testing.assert_array_equal(value, given[name])
 
+    def test_weights_without_axes_come_back_as_they_are(self) -> None:
+        builder = models.ModelBuilder(4)
+        value = builder.conv("stem", "image", (3, 4, 3, 1), bias=True)
+        bounds = [
+            builder.parameter(*one) for one in (("low", np.float32(0)), ("high", np.float32(6)))
+        ]
+        value = builder.node("Clip", "clip", [value, *bounds])
+        value = builder.node("GlobalAveragePool", "global", [value])
+        value = builder.node("Flatten", "flatten", [value], axis=1)
+        weight = builder.normal("head.weight", (models.CLASSES, 4), 0.3)
+        value = builder.node("Gemm", "head", [value, weight], transB=1)
+        self.model = builder.save(self.folder / "clip.onnx", value)
+        own = models.initializers(self.model)
+        self.assertEqual(own["high"].shape, ())
+        graph = onnx_graph.load(self.model)
+        graph.write_weights(self.folder / "again.safetensors", graph.initializers)
+        again = onnx_graph.load(self.model, self.folder / "again.safetensors")
+        np.testing.assert_array_equal(again.initializers["high"], own["high"])
+
     def test_weights_that_do_not_fit_are_refused(self) -> None:
         good = models.initializers(self.model)
         name = "head.bias"
