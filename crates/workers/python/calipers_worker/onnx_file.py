@@ -72,7 +72,7 @@ class Signature:
     def example(self) -> dict[str, np.ndarray]:
         """One drawn sample; free dimensions are `FREE_SIDE` in images, else `FREE_LENGTH`.
 
-        Floats are standard normal, all other numbers 0, which is a token of every vocabulary.
+        Floats are standard normal, all other numbers 1: no mask hides everything.
         """
         random = np.random.default_rng(0)
         feed = {}
@@ -80,7 +80,7 @@ class Signature:
             free = FREE_SIDE if len(one.shape) == 4 else FREE_LENGTH
             shape = [1, *(dim or free for dim in one.shape[1:])]
             floating = np.issubdtype(one.dtype, np.floating)
-            drawn = random.standard_normal(shape) if floating else np.zeros(shape)
+            drawn = random.standard_normal(shape) if floating else np.ones(shape)
             feed[one.name] = drawn.astype(one.dtype)
         return feed
 

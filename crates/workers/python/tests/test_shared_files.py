@@ -15,6 +15,7 @@ from calipers_worker import errors, onnx_file, onnx_graph
 from calipers_worker.batches import DataFile
 from calipers_worker.tensor_files import replace_file
 from tests import models
+from tests.inference import two_inputs
 
 
 class Files(unittest.TestCase):
@@ -131,7 +132,7 @@ class OnnxFiles(Files):
         self.assert_refused(errors.UnsupportedOperator, words, lambda: onnx_graph.load(path))
 
 
-class WrittenModels(Files):
+class ModelFiles(Files):
     def test_a_large_models_tensors_lie_beside_it_under_its_name(self) -> None:
         expected = models.initializers(self.model)
         path = self.folder / "written" / "model.onnx"
@@ -151,6 +152,12 @@ class WrittenModels(Files):
                     np.testing.assert_array_equal(again[name], value)
                 total = sum(value.nbytes for value in expected.values())
                 self.assertGreater(sum(file.stat().st_size for file in found), total)
+
+    def test_the_drawn_sample_masks_nothing(self) -> None:
+        path = two_inputs(self.folder / "tokens.onnx", "batch")
+        feed = onnx_file.read_signature(path).example()
+        np.testing.assert_array_equal(feed["tokens"], np.ones((1, 6), np.int64))
+        self.assertGreater(np.abs(feed["offset"]).min(), 0)
 
 
 class WeightsFiles(Files):
