@@ -175,6 +175,39 @@ class OpenVinoWorker(unittest.TestCase):
             self.assertEqual([one["macs"] for one in products(loaded["operators"])], [72])
             np.testing.assert_allclose(it.evaluate(loaded["handle"], data), expected, atol=1e-5)
 
+    def test_truth_values_and_positions_are_no_integer_arithmetic(self) -> None:
+        it, random = self.setting, np.random.default_rng(7)
+        own = {"matrix": random.normal(size=(16, 5)), "zero": np.zeros(()), "one": np.ones(())}
+        constants = [numpy_helper.from_array(v.astype(np.float32), n) for n, v in own.items()]
+        graph = helper.make_graph(
+            [
+                helper.make_node("MatMul", ["x", "matrix"], ["product"], "product"),
+                helper.make_node("Cast", ["mask"], ["seen"], "seen", to=TensorProto.BOOL),
+                helper.make_node("Not", ["seen"], ["hidden"], "hidden"),
+                helper.make_node("Where", ["hidden", "zero", "product"], ["chosen"], "chosen"),
+                helper.make_node("Softmax", ["chosen"], ["shares"], "shares", axis=-1),
+                helper.make_node("Add", ["mask", "mask"], ["positions"], "positions"),
+                helper.make_node("Cast", ["positions"], ["numbers"], "numbers", to=1),
+                helper.make_node("Add", ["shares", "numbers"], ["logits"], "sum"),
+            ],
+            "masked",
+            [
+                helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 16]),
+                helper.make_tensor_value_info("mask", TensorProto.INT64, ["batch", 5]),
+            ],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 5])],
+            constants,
+        )
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        model, folder = it.folder / "masked.onnx", it.folder / "masked"
+        onnx.save(made, model)
+        given = {"model": model, "artefact": folder}
+        it.quantize("nncf", "default", "float", weights=None, **given)
+        ran = it.load("nncf", "default", "float", **given)["operators"]
+        self.assertNotIn("integer", {one["class"] for one in ran}, ran)
+        moved = [one["name"] for one in ran if one["class"] == "move"]
+        self.assertTrue(any(name.startswith("Eltwise") for name in moved), ran)
+
     def test_what_cannot_be_done_is_said(self) -> None:
         it = self.setting
         with self.assertRaisesRegex(Failed, "Unsupported.*does not train"):
