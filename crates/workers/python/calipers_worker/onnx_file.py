@@ -1,5 +1,6 @@
 """ONNX files as runtimes take them: weights replaced, inputs, and first output."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ class Signature:
     def example(self) -> dict[str, np.ndarray]:
         """One drawn sample; free dimensions are `FREE_SIDE` in images, else `FREE_LENGTH`.
 
-        Floats are standard normal, all other numbers 0, which is a token of every vocabulary.
+        Floats are standard normal, all other numbers 1: no mask hides everything.
         """
         random = np.random.default_rng(0)
         feed = {}
@@ -79,7 +80,7 @@ class Signature:
             free = FREE_SIDE if len(one.shape) == 4 else FREE_LENGTH
             shape = [1, *(dim or free for dim in one.shape[1:])]
             floating = np.issubdtype(one.dtype, np.floating)
-            drawn = random.standard_normal(shape) if floating else np.zeros(shape)
+            drawn = random.standard_normal(shape) if floating else np.ones(shape)
             feed[one.name] = drawn.astype(one.dtype)
         return feed
 
@@ -153,9 +154,21 @@ def read_model(path: Path, weights: Path | None) -> onnx.ModelProto:
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> Path:
-    """Write `model` to `path`; the tensors of a large one go to a file beside it."""
+    """Write `model` to `path`, replacing what is there; a large one's tensors leave it.
+
+    They go to a file beside it, whose name is the model's with `.data` behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path, save_as_external_data=model.ByteSize() > EMBEDDED_BYTES)
+    data = path.with_name(f"{path.name}.data")
+    external = model.ByteSize() > EMBEDDED_BYTES
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
+        folder = Path(name)
+        onnx.save(model, folder / path.name, save_as_external_data=external, location=data.name)
+        if external:
+            (folder / data.name).replace(data)
+        (folder / path.name).replace(path)
+    if not external:
+        data.unlink(missing_ok=True)
     return path
 
 

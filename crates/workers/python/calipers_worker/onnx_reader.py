@@ -59,6 +59,7 @@ class Reader:
         self.path = path
         self.graph = model.graph
         self.constants: dict[str, np.ndarray] = {}
+        self.initializers: dict[str, np.ndarray] = {}
         self.aliases: dict[str, str] = {}
         self.layers: list[Layer] = []
         self.names: set[str] = set()
@@ -69,7 +70,7 @@ class Reader:
         """All of the graph; BadModel or UnsupportedOperator where it cannot be built."""
         for tensor in self.graph.initializer:
             self.constants[tensor.name] = numpy_helper.to_array(tensor)
-        initializers = {
+        self.initializers = {
             name: value for name, value in self.constants.items() if value.dtype == np.float32
         }
         for info in [*self.graph.input, *self.graph.value_info, *self.graph.output]:
@@ -89,7 +90,12 @@ class Reader:
         output = self._resolve(outputs[0])
         self.shapes.setdefault(output, self.shapes[outputs[0]])
         return Read(
-            inputs[0], self.shapes[inputs[0]], output, self.layers, initializers, self.shapes
+            inputs[0],
+            self.shapes[inputs[0]],
+            output,
+            self.layers,
+            self.initializers,
+            self.shapes,
         )
 
     def _add(self, node: onnx.NodeProto, nodes: list[onnx.NodeProto], skip: set[int]) -> None:
@@ -379,17 +385,12 @@ class Reader:
     def _parameter(self, node: onnx.NodeProto, position: int, rank: int) -> tuple[str, np.ndarray]:
         """Name and value of an input that must be an f32 initializer, read by no other node."""
         name = self._resolve(node.input[position])
-        value = self.constants.get(name)
-        if value is None or value.dtype != np.float32 or value.ndim != rank:
-            found = (
-                "a computed value"
-                if value is None
-                else f"{value.dtype.name} of shape {value.shape}"
-            )
+        value = self.initializers.get(name)
+        if value is None or value.ndim != rank:
             raise self.unsupported(
                 node,
                 f"input {position} `{name}` must be a float32 initializer of rank {rank}, "
-                f"found {found}",
+                f"found {self._found(name)}",
             )
         if name in self.used:
             raise self.unsupported(
@@ -403,6 +404,16 @@ class Reader:
             )
         self.used[name] = _title(node)
         return name, value
+
+    def _found(self, name: str) -> str:
+        """What a value is that is not the initializer that it must be."""
+        value = self.constants.get(name)
+        if value is None:
+            return "a computed value"
+        found = f"{value.dtype.name} of shape {value.shape}"
+        if name in {tensor.name for tensor in self.graph.initializer}:
+            return found
+        return f"{found} from a Constant node; export the model with its weights as initializers"
 
     def _resolve(self, name: str) -> str:
         return self.aliases.get(name, name)

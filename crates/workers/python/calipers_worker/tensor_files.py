@@ -23,7 +23,8 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Write `tensors` to `path`, replacing what is there in one step."""
-    packed = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    # Not ascontiguousarray, which gives what has no axes one.
+    packed = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     replace_file(path, lambda temporary: save_file(packed, temporary))
 
 

@@ -24,7 +24,7 @@ class ModelBuilder:
         return f"{name}.out"
 
     def parameter(self, name: str, value: np.ndarray) -> str:
-        self.initializers[name] = np.ascontiguousarray(value)
+        self.initializers[name] = np.asarray(value, order="C")
         return name
 
     def normal(self, name: str, shape: tuple[int, ...], deviation: float) -> str:

@@ -5,6 +5,7 @@ import unittest
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper
 from safetensors.numpy import load_file, save_file
 
 from tests import models
@@ -56,6 +57,7 @@ class OnnxRuntimeWorker(unittest.TestCase):
         self.assertEqual(made["samples"], SAMPLES)
         self.assertGreater(made["calibrate_seconds"], 0)
         self.assertIn("per_channel=True", made["recipe"])
+        self.assertIn("precise=True", made["recipe"])
         types = {
             tensor.data_type
             for tensor in onnx.load(
@@ -71,15 +73,18 @@ class OnnxRuntimeWorker(unittest.TestCase):
         error = np.abs(it.evaluate(loaded["handle"]) - it.expected).max()
         self.assertTrue(0 < error < 0.05 * self.range(), error)
 
-    def test_the_default_setting_leaves_convolutions_in_float(self) -> None:
+    def test_the_default_setting_leaves_some_convolutions_in_float(self) -> None:
         it = self.setting
         made = it.quantize("qdq", "default", "ptq-static")
         self.assertIn("quantize_static(prepared, target, reader)", made["recipe"])
+        self.assertIn("precise=False", made["recipe"])
         loaded = it.load("qdq", "default", "ptq-static")
         ran = products(loaded["operators"])
         self.assertEqual(sorted(one["macs"] for one in ran), sorted([*MACS, HEAD_MACS]))
         self.assertEqual({one["weight_bits"] for one in ran}, {8})
         self.assertIn("integer", {one["class"] for one in ran})
+        found = {one["class"] for one in ran if one["kind"] == "convolution"}
+        self.assertIn("weight_only", found)
 
     def test_dynamic_quantization_reads_no_samples(self) -> None:
         it = self.setting
@@ -132,6 +137,45 @@ class OnnxRuntimeWorker(unittest.TestCase):
         with self.assertRaisesRegex(Failed, "BadData.*lacks inputs"):
             save_file({"input/tokens": feed["tokens"]}, data)
             it.evaluate(handle, data)
+
+    def test_only_what_is_multiplied_or_learned_counts_as_weights(self) -> None:
+        it, builder = self.setting, models.ModelBuilder(5)
+        value = builder.node("ReduceMean", "mean", ["image"], axes=[2, 3], keepdims=0)
+        weight = builder.normal("head.weight", (3, models.CLASSES), 0.3)
+        addend = builder.normal("head.rows", (1, models.CLASSES), 0.3)
+        value = builder.node("Gemm", "head", [value, weight, addend])
+        best = builder.node("ArgMax", "best", [value], axis=1, keepdims=0)
+        positions = np.arange(models.CLASSES**2).reshape(models.CLASSES, models.CLASSES)
+        rows = builder.node("Gather", "rows", [builder.parameter("positions", positions), best])
+        rows = builder.node("Cast", "cast", [rows], to=TensorProto.FLOAT)
+        value = builder.node("Add", "sum", [value, rows])
+        body = helper.make_graph(
+            [
+                helper.make_node("Tanh", ["state"], ["next"], "tanh"),
+                helper.make_node("Identity", ["going"], ["on"], "on"),
+            ],
+            "body",
+            [
+                helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+                helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("state", TensorProto.FLOAT, None),
+            ],
+            [
+                helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
+            ],
+        )
+        turns = builder.parameter("turns", np.array(3, np.int64))
+        value = builder.node("Loop", "loop", [turns, "", value], body=body)
+        model, folder = builder.save(it.folder / "tables.onnx", value), it.folder / "tables"
+        given = {"model": model, "artefact": folder}
+        it.quantize("qdq", "default", "float", weights=None, **given)
+        ran = it.load("qdq", "default", "float", **given)["operators"]
+        self.assertEqual({one["weights"] for one in ran}, {0, 3 * models.CLASSES})
+        kinds = {one["name"]: (one["kind"], one["class"]) for one in ran}
+        self.assertEqual(kinds["ReduceMean"], ("pooling", "float"))
+        self.assertEqual(kinds["Gather"], ("movement", "move"))
+        self.assertEqual(kinds["Tanh"], ("activation", "float"))
 
     def test_files_of_others_are_run_but_not_made(self) -> None:
         it = self.setting

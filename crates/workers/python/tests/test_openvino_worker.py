@@ -3,6 +3,8 @@
 import unittest
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from tests import models
@@ -101,6 +103,40 @@ class OpenVinoWorker(unittest.TestCase):
             slack = 0.51 * steps if variant == "weight-only" else 0
             self.assertTrue((np.abs(real - head) <= slack + 1e-6).all())
 
+    def test_square_matrices_and_stacks_of_them_are_stored_in_the_files_layout(self) -> None:
+        it, random = self.setting, np.random.default_rng(6)
+        shapes = {"square": (16, 16), "turned": (16, 16), "stack": (2, 16, 24), "head": (24, 5)}
+        own = {name: random.normal(size=shape) for name, shape in shapes.items()}
+        own = {name: value.astype(np.float32) for name, value in own.items()}
+        graph = helper.make_graph(
+            [
+                helper.make_node("MatMul", ["x", "square"], ["first"], "one"),
+                helper.make_node("Gemm", ["first", "turned"], ["second"], "two", transB=1),
+                helper.make_node("MatMul", ["second", "stack"], ["third"], "three"),
+                helper.make_node("ReduceMean", ["third"], ["mean"], "four", axes=[0], keepdims=0),
+                helper.make_node("MatMul", ["mean", "head"], ["logits"], "five"),
+            ],
+            "matrices",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 16])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 5])],
+            [numpy_helper.from_array(value, name) for name, value in own.items()],
+        )
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        model, folder = it.folder / "matrices.onnx", it.folder / "matrices"
+        onnx.save(made, model)
+        for variant in ("float", "weight-only"):
+            given = {"model": model, "artefact": folder}
+            it.quantize("nncf", "default", variant, **given, weights=None)
+            handle = it.load("nncf", "default", variant, **given)["handle"]
+            output = it.folder / "stored.safetensors"
+            listed = it.worker.call("read_weights", handle=handle, output=output)["tensors"]
+            names = {one["initializer"]: one["name"] for one in listed if one["initializer"]}
+            self.assertEqual(sorted(names), sorted(own))
+            tensors = load_file(output)
+            for name, value in own.items():
+                found = tensors.get(f"{names[name]}/real", tensors[names[name]])
+                self.assertLess(np.abs(found - value).max(), 0.02 * np.ptp(value), name)
+
     def test_weights_alone_change_the_file_and_little_else(self) -> None:
         it = self.setting
         made = it.quantize("nncf", "default", "weight-only", data=it.folder / "absent")
@@ -138,6 +174,39 @@ class OpenVinoWorker(unittest.TestCase):
             self.assertEqual((table["weights"], table["macs"]), (40, 0))
             self.assertEqual([one["macs"] for one in products(loaded["operators"])], [72])
             np.testing.assert_allclose(it.evaluate(loaded["handle"], data), expected, atol=1e-5)
+
+    def test_truth_values_and_positions_are_no_integer_arithmetic(self) -> None:
+        it, random = self.setting, np.random.default_rng(7)
+        own = {"matrix": random.normal(size=(16, 5)), "zero": np.zeros(()), "one": np.ones(())}
+        constants = [numpy_helper.from_array(v.astype(np.float32), n) for n, v in own.items()]
+        graph = helper.make_graph(
+            [
+                helper.make_node("MatMul", ["x", "matrix"], ["product"], "product"),
+                helper.make_node("Cast", ["mask"], ["seen"], "seen", to=TensorProto.BOOL),
+                helper.make_node("Not", ["seen"], ["hidden"], "hidden"),
+                helper.make_node("Where", ["hidden", "zero", "product"], ["chosen"], "chosen"),
+                helper.make_node("Softmax", ["chosen"], ["shares"], "shares", axis=-1),
+                helper.make_node("Add", ["mask", "mask"], ["positions"], "positions"),
+                helper.make_node("Cast", ["positions"], ["numbers"], "numbers", to=1),
+                helper.make_node("Add", ["shares", "numbers"], ["logits"], "sum"),
+            ],
+            "masked",
+            [
+                helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 16]),
+                helper.make_tensor_value_info("mask", TensorProto.INT64, ["batch", 5]),
+            ],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 5])],
+            constants,
+        )
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        model, folder = it.folder / "masked.onnx", it.folder / "masked"
+        onnx.save(made, model)
+        given = {"model": model, "artefact": folder}
+        it.quantize("nncf", "default", "float", weights=None, **given)
+        ran = it.load("nncf", "default", "float", **given)["operators"]
+        self.assertNotIn("integer", {one["class"] for one in ran}, ran)
+        moved = [one["name"] for one in ran if one["class"] == "move"]
+        self.assertTrue(any(name.startswith("Eltwise") for name in moved), ran)
 
     def test_what_cannot_be_done_is_said(self) -> None:
         it = self.setting

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from calipers_worker import onnx_graph
 from calipers_worker.batches import DataFile
-from calipers_worker.pytorch import artefacts, methods, quantize
+from calipers_worker.pytorch import artefacts, methods, profiles, quantize
 from tests import models
 from tests.client import Failed, Worker
 from tests.with_pytorch import BUILDERS, WithWorker
@@ -322,6 +322,33 @@ class Measured(WithWorker):
                 self.assertEqual(kinds[kinds.index("convolution") - 1], "conversion")
                 self.assertIn("matrix-product", kinds[-2:])
 
+    def test_a_name_of_several_kinds_is_told_by_itself(self) -> None:
+        model, folder = self.model("residual"), self.folder / "torchao"
+        given = {"path": "torchao", "variant": "ptq-dynamic"}
+        self.quantize(model, folder, **given)
+        loaded = self.load(model, folder, **given)
+        given = {"handle": loaded["handle"], "data": self.data, "samples": 3}
+        found = self.worker.call("profile", count=4, **given)["operators"]
+        logged = [one["kind"] for one in loaded["operators"] if one["name"] == "aten::add"]
+        self.assertEqual(set(logged), {"elementwise", "conversion"})
+        # One of the four is inside torchao's quantization, which of them the profile does not say.
+        added = [(one["kind"], one["calls"]) for one in found if one["name"] == "aten::add"]
+        self.assertEqual((len(logged), added), (4, [("elementwise", 3)]))
+        (multiplied,) = [one["kind"] for one in found if one["name"] == "aten::mul"]
+        self.assertEqual(multiplied, "conversion")
+
+    def test_kinds_follow_the_log_where_it_has_each_call(self) -> None:
+        def kinds(name: str, calls: int, *, on_gpu: bool = False) -> list[str]:
+            named = (("aten::add", "conversion"), ("aten::add", "elementwise"), ("x::y", "pooling"))
+            logged = [{"name": name, "kind": kind} for name, kind in named]
+            return profiles.kinds_of(name, logged, calls, 2, on_gpu=on_gpu)
+
+        self.assertEqual(kinds("aten::add", 4), ["conversion", "elementwise"] * 2)
+        self.assertEqual(kinds("aten::add", 2), ["elementwise"] * 2)
+        self.assertEqual(kinds("x::y", 4), ["pooling"] * 4)
+        self.assertEqual(kinds("aten::to", 2), ["conversion"] * 2)
+        self.assertEqual(kinds("aten::to", 2, on_gpu=True), ["movement"] * 2)
+
     def test_stored_tensors_are_the_initializers_in_8_bit(self) -> None:
         model = self.model("residual")
         own = models.initializers(model)
@@ -344,7 +371,7 @@ class Measured(WithWorker):
                 told = self.worker.call("read_weights", handle=handle, output=output)["tensors"]
                 names = [one["name"] for one in told]
                 self.assertEqual(len(set(names)), len(names))
-                known = {one["initializer"]: one for one in told if one["initializer"]}
+                known = self.known(told)
                 self.assertLessEqual(set(matrices), set(known))
                 tensors = load_file(output)
                 for name, weight in matrices.items():
@@ -365,6 +392,41 @@ class Measured(WithWorker):
                     again = np.unique(value).size
                     self.assertGreater(again, 20)
                 self.assertIn("float32", {one["type"] for one in told})
+
+    def known(self, told: list[dict]) -> dict[str, dict]:
+        """The tensors by the initializers that they came from, each of which has one."""
+        named = [one for one in told if one["initializer"]]
+        known = {one["initializer"]: one for one in named}
+        self.assertEqual(len(known), len(named))
+        return known
+
+    def test_trained_integers_are_the_initializers_with_their_norms_folded_in(self) -> None:
+        model = self.model("residual_batch_norm")
+        for path in ("eager", "fx", "pt2e"):
+            with self.subTest(path):
+                folder = self.folder / path
+                trainer = self.begin(model, mode="qat", path=path)
+                for _ in range(3):
+                    self.train(trainer, [0.02])
+                state = self.state(trainer)
+                self.worker.call("train_finish", trainer=trainer, artefact=folder)
+                handle = self.load(model, folder, path=path, variant="qat")["handle"]
+                output = self.folder / "tensors"
+                told = self.worker.call("read_weights", handle=handle, output=output)["tensors"]
+                known, tensors = self.known(told), load_file(output)
+                for name, weight in state.items():
+                    if weight.ndim < 2:
+                        continue
+                    self.assertEqual(known[name]["type"], "int8", name)
+                    norm = name.replace("conv.weight", "norm")
+                    if norm != name:
+                        deviation = np.sqrt(state[f"{norm}.variance"] + 1e-5)
+                        factor = state[f"{norm}.scale"] / deviation
+                        weight = weight * factor[:, None, None, None]
+                    real = tensors[f"{known[name]['name']}/real"]
+                    # Ranges are moving averages here, so that a few weights may be cut off.
+                    alike = np.corrcoef(real.ravel(), weight.ravel())[0, 1]
+                    self.assertGreater(alike, 0.99, name)
 
     def test_matrices_are_told_in_the_files_layout(self) -> None:
         model = self.model("assorted")

@@ -4,16 +4,18 @@ import tempfile
 import unittest
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnx
 from onnx import helper
 from safetensors.numpy import load_file, save_file
 
-from calipers_worker import errors, onnx_graph
+from calipers_worker import errors, onnx_file, onnx_graph
 from calipers_worker.batches import DataFile
 from calipers_worker.tensor_files import replace_file
 from tests import models
+from tests.inference import two_inputs
 
 
 class Files(unittest.TestCase):
@@ -109,6 +111,17 @@ class OnnxFiles(Files):
                     lambda path=path: onnx_graph.load(path),
                 )
 
+    def test_a_weight_from_a_constant_node_is_refused(self) -> None:
+        def edit(graph: onnx.GraphProto) -> None:
+            weight = next(one for one in graph.initializer if one.name == "head.weight")
+            node = helper.make_node("Constant", [], [weight.name], "made", value=weight)
+            graph.node.insert(0, node)
+            graph.initializer.remove(weight)
+
+        path = self.edited(edit)
+        words = ("node `head`", "head.weight", "Constant", "initializer")
+        self.assert_refused(errors.UnsupportedOperator, words, lambda: onnx_graph.load(path))
+
     def test_an_initializer_of_two_layers_is_refused(self) -> None:
         def edit(graph: onnx.GraphProto) -> None:
             nodes = {node.name: node for node in graph.node}
@@ -117,6 +130,34 @@ class OnnxFiles(Files):
         path = self.edited(edit)
         words = ("layer1.0.first.conv.weight", "layer1.0.second.conv", "layer1.0.first.conv")
         self.assert_refused(errors.UnsupportedOperator, words, lambda: onnx_graph.load(path))
+
+
+class ModelFiles(Files):
+    def test_a_large_models_tensors_lie_beside_it_under_its_name(self) -> None:
+        expected = models.initializers(self.model)
+        path = self.folder / "written" / "model.onnx"
+        for limit, names in (
+            (1 << 30, ["model.onnx"]),
+            (1 << 10, ["model.onnx", "model.onnx.data"]),
+            (1 << 10, ["model.onnx", "model.onnx.data"]),
+            (1 << 30, ["model.onnx"]),
+        ):
+            with self.subTest(names), mock.patch.object(onnx_file, "EMBEDDED_BYTES", limit):
+                onnx_file.write_model(onnx.load(self.model), path)
+                found = sorted(path.parent.iterdir())
+                self.assertEqual([file.name for file in found], names)
+                again = models.initializers(path)
+                self.assertEqual(again.keys(), expected.keys())
+                for name, value in expected.items():
+                    np.testing.assert_array_equal(again[name], value)
+                total = sum(value.nbytes for value in expected.values())
+                self.assertGreater(sum(file.stat().st_size for file in found), total)
+
+    def test_the_drawn_sample_masks_nothing(self) -> None:
+        path = two_inputs(self.folder / "tokens.onnx", "batch")
+        feed = onnx_file.read_signature(path).example()
+        np.testing.assert_array_equal(feed["tokens"], np.ones((1, 6), np.int64))
+        self.assertGreater(np.abs(feed["offset"]).min(), 0)
 
 
 class WeightsFiles(Files):
@@ -134,6 +175,25 @@ class WeightsFiles(Files):
         self.assertEqual(again.keys(), own.keys())
         for name, value in again.items():
             np.testing.assert_array_equal(value, given[name])
+
+    def test_weights_without_axes_come_back_as_they_are(self) -> None:
+        builder = models.ModelBuilder(4)
+        value = builder.conv("stem", "image", (3, 4, 3, 1), bias=True)
+        bounds = [
+            builder.parameter(*one) for one in (("low", np.float32(0)), ("high", np.float32(6)))
+        ]
+        value = builder.node("Clip", "clip", [value, *bounds])
+        value = builder.node("GlobalAveragePool", "global", [value])
+        value = builder.node("Flatten", "flatten", [value], axis=1)
+        weight = builder.normal("head.weight", (models.CLASSES, 4), 0.3)
+        value = builder.node("Gemm", "head", [value, weight], transB=1)
+        self.model = builder.save(self.folder / "clip.onnx", value)
+        own = models.initializers(self.model)
+        self.assertEqual(own["high"].shape, ())
+        graph = onnx_graph.load(self.model)
+        graph.write_weights(self.folder / "again.safetensors", graph.initializers)
+        again = onnx_graph.load(self.model, self.folder / "again.safetensors")
+        np.testing.assert_array_equal(again.initializers["high"], own["high"])
 
     def test_weights_that_do_not_fit_are_refused(self) -> None:
         good = models.initializers(self.model)

@@ -30,6 +30,14 @@ def function(kind: str, **attributes: float) -> Body:
     return lambda model, value: model.node(kind, "function", [value], **attributes)
 
 
+def pool_of_negatives(model: models.ModelBuilder, value: str) -> str:
+    """A pool whose pads must not win, after a Clip whose results are below zero for any input."""
+    value = model.node("Relu", "relu", [value])
+    value = clip(None, -0.5)(model, value)
+    sizes = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+    return model.node("MaxPool", "pool", [value], **sizes)
+
+
 def squeeze(model: models.ModelBuilder, value: str) -> str:
     """A squeeze-and-excitation block: each channel by a number between 0 and 1."""
     pooled = model.node("GlobalAveragePool", "squeeze", [value])
@@ -49,6 +57,7 @@ BODIES = {
     "clip": clip(-0.5, 1.5),
     "clip_below": clip(0, None),
     "clip_above": clip(None, 0.5),
+    "clip_below_zero": pool_of_negatives,
     "hard_swish": function("HardSwish"),
     "hard_sigmoid_of_pytorch": function("HardSigmoid", alpha=1 / 6, beta=0.5),
     "hard_sigmoid_of_onnx": function("HardSigmoid"),
@@ -76,6 +85,12 @@ class Operators(WithWorker):
         if name in BODIES:
             value = BODIES[name](model, value)
         value = model.conv("after", value, (CHANNELS, CHANNELS, 3, 1), bias=True)
+        return self.save(model, name, value, softmax)
+
+    def save(
+        self, model: models.ModelBuilder, name: str, value: str, softmax: bool = False
+    ) -> Path:
+        """The model up to `value`, [N,CHANNELS,H,W], with a head."""
         value = model.node("GlobalAveragePool", "global", [value])
         value = model.node("Flatten", "flatten", [value], axis=1)
         weight = model.normal("head.weight", (models.CLASSES, CHANNELS), 0.3)
@@ -90,6 +105,38 @@ class Operators(WithWorker):
                 model = self.model(name, softmax=name == "softmax")
                 found, expected = self.logits(model), self.reference(model)
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+    def test_a_keras_files_dilated_convolutions_do_all_their_work(self) -> None:
+        model = models.ModelBuilder(5)
+        spread = {"kernel_shape": [3, 3], "dilations": [2, 2], "pads": [2, 2, 2, 2]}
+        names = ["image", model.normal("spread.weight", (CHANNELS, 3, 3, 3), 0.2)]
+        value = model.node("Conv", "spread", names, **spread)
+        names = [value, model.normal("depthwise.weight", (CHANNELS, 1, 3, 3), 0.2)]
+        value = model.node("Conv", "depthwise", names, group=CHANNELS, **spread)
+        folder = self.folder / "dilated"
+        model = self.save(model, "dilated", value)
+        self.save_float(model, folder)
+        loaded = self.load(path="keras", variant="float", model=model, artefact=folder)
+        work = [(one["macs"], one["weights"]) for one in loaded["operators"] if one["macs"]]
+        outputs = 8 * 8 * CHANNELS
+        expected = [(27 * outputs, 27 * CHANNELS), (9 * outputs, 9 * CHANNELS)]
+        self.assertEqual(work, [*expected, (models.CLASSES * CHANNELS,) * 2])
+        moved = [one["class"] for one in loaded["operators"] if "Batch" in one["name"]]
+        self.assertEqual(moved, ["move"] * 4)
+
+    def test_a_keras_files_convolution_in_groups_is_not_counted_as_nothing(self) -> None:
+        model = models.ModelBuilder(5)
+        value = model.conv("stem", "image", (3, CHANNELS, 3, 1), bias=True)
+        names = [value, model.normal("groups.weight", (CHANNELS, 4, 3, 3), 0.2)]
+        value = model.node("Conv", "groups", names, kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=4)
+        folder = self.folder / "groups"
+        model = self.save(model, "groups", value)
+        self.save_float(model, folder)
+        with self.assertRaises(Failed) as caught:
+            self.load(path="keras", variant="float", model=model, artefact=folder)
+        answer = caught.exception.answer
+        self.assertEqual((answer["stage"], answer["type"]), ("load", "NotSeen"))
+        self.assertIn("model/groups/", answer["message"])
 
     def test_int8_and_a_keras_file_stay_near(self) -> None:
         for name in ("clip", "hard_swish", "hard_sigmoid_of_pytorch", "leaky_relu", "squeeze"):

@@ -1,5 +1,6 @@
 """Tests of TensorFlow's paths: what each of them makes, and what of it runs in which numbers."""
 
+import ctypes
 import math
 import os
 import unittest
@@ -268,18 +269,21 @@ class Profiles(WithWorker):
     def test_the_profiled_run_computes_what_the_timed_one_does(self) -> None:
         # TensorFlow reads these when it is imported.
         os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        from calipers_worker.tensorflow import litert_profile
         from calipers_worker.tensorflow.litert_artefact import LiteRtArtefact
+        from calipers_worker.tensorflow.litert_session import Session
 
-        image = DataFile(self.data).floats(3, 4).transpose(0, 2, 3, 1)
+        image = np.ascontiguousarray(DataFile(self.data).floats(3, 4).transpose(0, 2, 3, 1))
         for variant in ("ptq-static", "ptq-dynamic"):
             with self.subTest(variant):
                 folder = self.folder / variant
                 self.quantized(self.model, folder, variant=variant)
                 artefact = LiteRtArtefact.load(folder, threads=1)
-                seen = litert_profile.profile(artefact.path, [image], 2, 1, warm_up=1)
-                expected = artefact.logits(np.ascontiguousarray(image))
-                np.testing.assert_array_equal(seen.output, expected.ravel())
+                session = Session(str(artefact.path), threads=1)
+                given = ctypes.create_string_buffer(image.tobytes(), session.input.bytes)
+                found = ctypes.create_string_buffer(session.output.bytes)
+                session.run(given, found)
+                expected = artefact.logits(image)
+                np.testing.assert_array_equal(np.frombuffer(found, np.float32), expected.ravel())
 
     def test_a_file_that_litert_refuses_is_an_error_with_its_words(self) -> None:
         os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}

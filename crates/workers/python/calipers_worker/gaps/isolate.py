@@ -68,6 +68,8 @@ def _listen(child: int, reading: int, deadline: float) -> Answer:
         if not ready:
             # What a dead child has forked can hold its end of the pipe.
             if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                # It may have answered since.
+                received += _what_is_there(reading)
                 break
             timed_out = left <= POLL_SECONDS
             if timed_out:
@@ -97,6 +99,14 @@ def _listen(child: int, reading: int, deadline: float) -> Answer:
                 answer["status"] = os.waitstatus_to_exitcode(status)
     answer.setdefault("stage", stages[-1] if stages else "build")
     return answer
+
+
+def _what_is_there(reading: int) -> bytes:
+    """What a pipe holds, without waiting for more."""
+    received = b""
+    while select.select([reading], [], [], 0)[0] and (part := os.read(reading, 1 << 16)):
+        received += part
+    return received
 
 
 def _kill_group(leader: int) -> None:

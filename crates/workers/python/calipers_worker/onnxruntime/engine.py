@@ -44,14 +44,14 @@ class OnnxRuntime:
 
     def save_float(
         self,
-        path: str,  # noqa: ARG002 - one path has this variant
-        tuning: str,  # noqa: ARG002 - the file is the same however it is run
+        path: str,
+        tuning: str,
         model: onnx.ModelProto,
         folder: Path,
     ) -> Made:
-        """The ONNX file itself is what ONNX Runtime deploys."""
+        """The ONNX file itself is what ONNX Runtime deploys, the same however it is run."""
         write_model(model, folder / FILE)
-        return _made(folder, RUN_RECIPE)
+        return _made(folder, RUN_RECIPE, precise(path, tuning))
 
     def quantize(
         self,
@@ -79,15 +79,22 @@ class OnnxRuntime:
                 reader = quantize.SampleReader(calibration.feeds, len(calibration))
                 with calibration.stage("calibrate"):
                     make(prepared, target, reader)
-        return _made(folder, source_of(quantize.pre_process, make) + "\n\n" + RUN_RECIPE)
+        recipe = source_of(quantize.pre_process, make) + "\n\n" + RUN_RECIPE
+        return _made(folder, recipe, precise(path, tuning))
 
     def open(self, path: str, tuning: str, variant: str, folder: Path) -> Session:  # noqa: ARG002
-        """A session on the artefact's file; all but the defaults use 8 bits of weights."""
+        """A session on the artefact's file."""
         file = folder / FILE
         if not file.is_file():
             raise BadData(f"{file}: expected an ONNX file, found no file there")
-        return Session(file, self.threads, precise=path == "calipers" or tuning == "tuned")
+        return Session(file, self.threads, precise=precise(path, tuning))
 
 
-def _made(folder: Path, recipe: str) -> Made:
-    return Made(FILE, sum(file.stat().st_size for file in folder.glob(f"{FILE}*")), recipe)
+def precise(path: str, tuning: str) -> bool:
+    """Whether a file uses all 8 bits of its weights, as all but the defaults do."""
+    return path == "calipers" or tuning == "tuned"
+
+
+def _made(folder: Path, recipe: str, is_precise: bool) -> Made:
+    size = sum(file.stat().st_size for file in folder.glob(f"{FILE}*"))
+    return Made(FILE, size, f"{recipe}\n\n# open_session(..., precise={is_precise})")

@@ -65,7 +65,7 @@ def operators(ran: Trace, plain: Trace | None) -> list[dict[str, Any]]:
         listed.append(
             executed(
                 kernel.node.op_type,
-                kind_of(kernel.node, ran.graph),
+                kind_of(kernel, ran.graph),
                 class_of(kernel.node, ran.graph),
                 macs=products_of(sized, trace),
                 weights=_elements(sized, trace),
@@ -89,7 +89,7 @@ def profile(ran: Trace, count: int) -> dict[str, Any]:
         "operators": [
             profiled(
                 name,
-                kind_of(same[0].node, ran.graph),
+                kind_of(same[0], ran.graph),
                 calls=round(len(same) / count),
                 nanoseconds=1000 * sum(one.microseconds for one in same) / count,
                 memory=round(sum(one.output_bytes for one in same) / count),
@@ -99,8 +99,9 @@ def profile(ran: Trace, count: int) -> dict[str, Any]:
     }
 
 
-def kind_of(node: onnx.NodeProto, graph: RanGraph) -> str:
-    """The kind of a node in the list that all frameworks share."""
+def kind_of(kernel: Kernel, graph: RanGraph) -> str:
+    """The kind of an executed node in the list that all frameworks share."""
+    node = kernel.node
     computes = class_of(node, graph)
     if computes == "convert":
         return "conversion"
@@ -108,22 +109,29 @@ def kind_of(node: onnx.NodeProto, graph: RanGraph) -> str:
         return "embedding"
     if computes == "move":
         return "movement"
+    if node.op_type == "ReduceMean" and _is_pooling(kernel):
+        return "pooling"
     return next((kind for kind, names in KINDS if names.search(node.op_type)), "other")
+
+
+def _is_pooling(kernel: Kernel) -> bool:
+    """Whether [N, C, H, W] became [N, C, 1, 1] or [N, C]."""
+    given, made = kernel.input_shapes[0], kernel.output_shapes[0]
+    return len(given) == 4 and made in ((*given[:2], 1, 1), given[:2])
 
 
 def products_of(kernel: Kernel, trace: Trace) -> int:
     """Multiply-accumulates of one execution, from the shapes that it had; 0 for no product."""
     node, made = kernel.node, math.prod(kernel.output_shapes[0])
     constants = [trace.constants[name] for name in trace.graph.weights(node)]
-    kind = kind_of(node, trace.graph)
+    kind = kind_of(kernel, trace.graph)
     if kind == "convolution" and constants:
         # [out, in / groups, window] of a convolution, [in, out / groups, window] of its transpose.
         fixed = kernel.input_shapes[0] if "Transpose" in node.op_type else kernel.output_shapes[0]
         return math.prod(fixed) * math.prod(constants[0][1:])
     if kind == "recurrent":
-        # [steps, batch, in] or [batch, steps, in]; the weights of rank 3 are used at every step.
-        steps = math.prod(kernel.input_shapes[0][:2])
-        return steps * sum(math.prod(shape) for shape in constants if len(shape) == 3)
+        # [steps, batch, in] or [batch, steps, in]; the weights are used at every step.
+        return math.prod(kernel.input_shapes[0][:2]) * sum(map(math.prod, constants))
     if kind != "matrix-product":
         return 0
     if "Attention" in node.op_type:
@@ -145,8 +153,6 @@ def _attention_products(kernel: Kernel, constants: list[tuple[int, ...]]) -> int
 def _elements(kernel: Kernel, trace: Trace) -> int:
     """Elements of the constants that a kernel multiplies or gathers."""
     shapes = [trace.constants[name] for name in trace.graph.weights(kernel.node)]
-    if kind_of(kernel.node, trace.graph) == "recurrent":
-        shapes = [shape for shape in shapes if len(shape) == 3]
     elements = sum(math.prod(shape) for shape in shapes)
     packed = _packed_bits(kernel.node)
     return elements * 8 // packed if packed else elements

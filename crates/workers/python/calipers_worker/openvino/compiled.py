@@ -59,7 +59,9 @@ class Compiled:
         made = self._infer(request, feed)
         kernels = {one.node_name: one.exec_type for one in request.get_profiling_info()}
         graph = compiled.get_runtime_model()
-        dynamic = executed.holds_integer_weights(graph) and self._quantizes(model, feed, made)
+        dynamic = executed.holds_integer_weights(graph, model) and self._quantizes(
+            model, feed, made
+        )
         return executed.operators(graph, kernels, model, dynamic=dynamic)
 
     def _quantizes(self, model: ov.Model, feed: Feed, made: np.ndarray) -> bool:

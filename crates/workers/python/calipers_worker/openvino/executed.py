@@ -12,6 +12,8 @@ PROFILER = "OpenVINO's performance counters"
 RESOLUTION_NANOSECONDS = 1000
 BYTES_ARE = "the operator's outputs"
 
+POSITIONS = {"boolean", "i32", "i64"}
+"""The types of truth values, positions and sizes in a model."""
 INTEGERS = ("i8", "u8", "i4", "u4")
 CONSTANT = "Const"
 BOUNDARY = ("Input", "Output")
@@ -101,7 +103,7 @@ def operators(
     `kernels` are the counters' names of what computed each, `model` is what was compiled, `dynamic`
     whether matrix products with weights of integers were seen to quantize what they multiply.
     """
-    origin = {one.get_friendly_name(): one for one in model.get_ordered_ops()}
+    origin = _origin(model)
     listed = []
     for node in _computed(graph):
         name = node.get_friendly_name()
@@ -112,7 +114,7 @@ def operators(
             executed(
                 f"{_info(node, 'layerType')} {kernel}",
                 kind,
-                _class(node, kind, dynamic=dynamic),
+                _class(node, kind, origin, dynamic=dynamic),
                 macs=_products(node, kind, origin),
                 weights=sum(math.prod(one.output(0).shape) for one in weight),
                 weight_bits=_weight_bits(node, weight[0]) if weight else 0,
@@ -134,7 +136,7 @@ def profile(
     graph: ov.Model, spent: Mapping[str, float], wall_nanoseconds: float, model: ov.Model
 ) -> dict[str, Any]:
     """The answer to `profile`: `spent` are microseconds of one inference, by layer."""
-    origin = {one.get_friendly_name(): one for one in model.get_ordered_ops()}
+    origin = _origin(model)
     return {
         "profiler": PROFILER,
         "resolution_nanoseconds": RESOLUTION_NANOSECONDS,
@@ -178,9 +180,18 @@ def _sources(node: ov.Node) -> list[ov.Node]:
     return [one.get_source_output().get_node() for one in node.inputs()]
 
 
-def _original_types(node: ov.Node, origin: Mapping[str, ov.Node]) -> list[str]:
+def _origin(model: ov.Model) -> dict[str, ov.Node]:
+    """The operators of the model that was compiled, by their names."""
+    return {one.get_friendly_name(): one for one in model.get_ordered_ops()}
+
+
+def _originals(node: ov.Node, origin: Mapping[str, ov.Node]) -> list[ov.Node]:
     names = _info(node, "originalLayersNames").split(",")
-    return [origin[name].get_type_name() for name in names if name in origin]
+    return [origin[name] for name in names if name in origin]
+
+
+def _original_types(node: ov.Node, origin: Mapping[str, ov.Node]) -> list[str]:
+    return [one.get_type_name() for one in _originals(node, origin)]
 
 
 def _kind(node: ov.Node, origin: Mapping[str, ov.Node]) -> str:
@@ -204,11 +215,11 @@ def _kind(node: ov.Node, origin: Mapping[str, ov.Node]) -> str:
     return KINDS.get(layer, "movement" if layer in MOVES else "other")
 
 
-def _class(node: ov.Node, kind: str, *, dynamic: bool) -> str:
+def _class(node: ov.Node, kind: str, origin: Mapping[str, ov.Node], *, dynamic: bool) -> str:
     """How a layer computes, from the types of what it is fed."""
     if kind == "conversion":
         return "convert"
-    if kind == "movement":
+    if kind == "movement" or _stands_for_no_real_numbers(node, origin):
         return "move"
     weight = _weight(node, kind)
     weighted = bool(weight) and _precision(weight[0]) in INTEGERS
@@ -216,11 +227,26 @@ def _class(node: ov.Node, kind: str, *, dynamic: bool) -> str:
         if not weighted:
             return "float"
         return "integer" if _goes_on_quantized(node) else "weight_only"
-    if _precision(_sources(node)[0]) in INTEGERS:
+    given = next(
+        (one for one in _sources(node) if not _stands_for_no_real_numbers(one, origin)), None
+    )
+    if given is not None and _precision(given) in INTEGERS:
         return "integer"
     if weighted:
         return "dynamic" if dynamic and kind == "matrix-product" else "weight_only"
     return "float"
+
+
+def _stands_for_no_real_numbers(node: ov.Node, origin: Mapping[str, ov.Node]) -> bool:
+    """Whether a layer makes truth values or positions alone, by the model's operators it is of.
+
+    OpenVINO holds truth values in bytes. A layer that it puts in goes by what it reads.
+    """
+    originals, sources = _originals(node, origin), _sources(node)
+    if not originals:
+        return bool(sources) and all(_stands_for_no_real_numbers(one, origin) for one in sources)
+    outputs = (output for original in originals for output in original.outputs())
+    return {one.get_element_type().get_type_name() for one in outputs} <= POSITIONS
 
 
 def _goes_on_quantized(node: ov.Node) -> bool:
@@ -240,10 +266,11 @@ def _precision(node: ov.Node) -> str:
     return _info(node, "outputPrecisions").split(",")[0]
 
 
-def holds_integer_weights(graph: ov.Model) -> bool:
+def holds_integer_weights(graph: ov.Model, model: ov.Model) -> bool:
     """Whether a matrix product in float has weights of integers, which it may quantize for."""
+    origin = _origin(model)
     return any(
-        _class(node, "matrix-product", dynamic=False) == "weight_only"
+        _class(node, "matrix-product", origin, dynamic=False) == "weight_only"
         for node in _computed(graph)
         if KINDS.get(_info(node, "layerType")) == "matrix-product"
     )
@@ -296,8 +323,7 @@ def _products(node: ov.Node, kind: str, origin: Mapping[str, ov.Node]) -> int:
     if kind != "matrix-product":
         return 0
     if layer == "Subgraph":
-        names = _info(node, "originalLayersNames").split(",")
-        return sum(_inner_products(origin[name]) for name in names if name in origin)
+        return sum(map(_inner_products, _originals(node, origin)))
     if layer in ("MHA", "ScaledDotProductAttention"):
         return _attention_products(inputs[0], inputs[1])
     return _matrix_products(inputs[0], made)

@@ -1,6 +1,8 @@
 """The constants of a model file, and which ONNX initializers its weights came from."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,23 @@ STEPS = 4
 """How far behind a product its name may be found: its bias, its normalization, its activation."""
 
 
+@dataclass(frozen=True)
+class Weight:
+    """The weight of a product in the ONNX file, and whether that takes it transposed."""
+
+    tensor: onnx.TensorProto
+    transposed: bool
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An initializer that a constant came from; `turned` where their last two axes are swapped."""
+
+    name: str
+    shape: tuple[int, ...]
+    turned: bool
+
+
 def stored_tensors(model: ov.Model, source: Path, output: Path) -> list[dict[str, Any]]:
     """The answer to `read_weights`; writes `output`. `source` is the original ONNX file."""
     products = _products_by_name(onnx.load(source).graph)
@@ -29,29 +48,32 @@ def stored_tensors(model: ov.Model, source: Path, output: Path) -> list[dict[str
         if node.get_type_name() != "Constant":
             continue
         name, held = node.get_friendly_name(), node.data
-        initializer = _initializer(node, products)
+        origin = _initializer(node, products)
         listed.append(
             {
                 "name": name,
-                "initializer": initializer[0] if initializer else None,
+                "initializer": origin.name if origin else None,
                 "type": held.dtype.name,
                 "shape": list(node.output(0).shape),
                 "bytes": held.nbytes,
             }
         )
         if held.ndim >= 2:
-            shape = initializer[1] if initializer else held.shape
-            tensors[name] = _as_onnx(held, shape)
+            tensors[name] = _as_onnx(held, origin)
             if (real := _real(node)) is not None:
-                tensors[f"{name}/real"] = _as_onnx(real, shape)
+                tensors[f"{name}/real"] = _as_onnx(real, origin)
     write_tensors(output, tensors)
     return listed
 
 
-def _as_onnx(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """`values` in the layout of an initializer of `shape`."""
-    turned = values.T if values.ndim == 2 and values.shape != shape else values
-    return turned.reshape(shape)
+def _as_onnx(values: np.ndarray, origin: Origin | None) -> np.ndarray:
+    """`values` in the layout of the initializer that they came from, where known."""
+    if origin is None:
+        return values
+    if not origin.turned:
+        return values.reshape(origin.shape)
+    *outer, rows, columns = origin.shape
+    return values.reshape(*outer, columns, rows).swapaxes(-1, -2)
 
 
 def _real(constant: ov.Node) -> np.ndarray | None:
@@ -61,80 +83,82 @@ def _real(constant: ov.Node) -> np.ndarray | None:
     """
     if np.issubdtype(constant.data.dtype, np.floating):
         return None
-    values, node, scaled = constant.data.astype(np.float32), constant, False
-    while True:
-        node = _only_user(node)
-        match node.get_type_name() if node is not None else "":
-            case "Convert":
-                pass
-            case "Subtract" if _first_of(node, constant):
-                values = values - _operand(node)
-            case "Multiply" if _first_of(node, constant):
-                values, scaled = values * _operand(node), True
-            case _:
-                return values if scaled else None
+    values, reader, scaled = constant.data.astype(np.float32), _only_reader(constant), False
+    while reader is not None:
+        node = reader.get_node()
+        kind, operand = node.get_type_name(), None
+        if kind in ("Subtract", "Multiply") and reader.get_index() == 0:
+            operand = _operand(node)
+        if kind == "Subtract" and operand is not None:
+            values = values - operand
+        elif kind == "Multiply" and operand is not None:
+            values, scaled = values * operand, True
+        elif kind != "Convert":
+            break
+        reader = _only_reader(node)
+    return values if scaled else None
 
 
-def _first_of(node: ov.Node, constant: ov.Node) -> bool:
-    """Whether an element-wise operator has the constant first: second is a scale or zero point."""
-    source = node.input(0).get_source_output().get_node()
-    while source.get_type_name() != "Constant":
-        source = source.input(0).get_source_output().get_node()
-    return source.get_friendly_name() == constant.get_friendly_name()
+def _operand(node: ov.Node) -> np.ndarray | None:
+    """The constant, converted or not, that an element-wise operator has second; None if computed.
 
-
-def _operand(node: ov.Node) -> np.ndarray:
-    """The constant that an element-wise operator has second, converted or not."""
+    It is a scale or a zero point.
+    """
     source = node.input(1).get_source_output().get_node()
     if source.get_type_name() == "Convert":
         source = source.input(0).get_source_output().get_node()
-    return source.data.astype(np.float32)
+    return source.data.astype(np.float32) if source.get_type_name() == "Constant" else None
 
 
-def _only_user(node: ov.Node) -> ov.Node | None:
-    """What alone reads `node` as its data, if that is how it is read."""
+def _only_reader(node: ov.Node) -> Any:
+    """The input that alone reads `node`; None where there are several or none."""
     readers = list(node.output(0).get_target_inputs())
-    return readers[0].get_node() if len(readers) == 1 else None
+    return readers[0] if len(readers) == 1 else None
 
 
-def _initializer(
-    constant: ov.Node, products: Mapping[str, onnx.TensorProto]
-) -> tuple[str, tuple[int, ...]] | None:
-    """Name and shape of the ONNX initializer that a weight came from; None for anything else."""
+def _initializer(constant: ov.Node, products: Mapping[str, Weight]) -> Origin | None:
+    """The ONNX initializer that a weight came from; None for anything else."""
     node, position = constant, 0
     while node.get_type_name() not in PRODUCTS:
-        readers = list(node.output(0).get_target_inputs())
-        if len(readers) != 1:
+        reader = _only_reader(node)
+        if reader is None:
             return None
-        node, position = readers[0].get_node(), readers[0].get_index()
+        node, position = reader.get_node(), reader.get_index()
         if node.get_type_name() not in (*PRODUCTS, "Convert", "Reshape") and position != 0:
             return None
         if node.get_type_name() not in (*PRODUCTS, *ON_THE_WAY):
             return None
+    is_matrix = node.get_type_name() == "MatMul"
+    transposed = is_matrix and bool(node.get_attributes()["transpose_b"])
     for _ in range(STEPS):
-        tensor = products.get(node.get_friendly_name())
-        if tensor is not None:
-            same = np.prod(tensor.dims) == np.prod(constant.output(0).shape)
-            return (tensor.name, tuple(tensor.dims)) if same else None
-        follower = _only_user(node)
-        if follower is None:
+        # A Gemm without a bias has a name of OpenVINO's own; its output keeps the file's.
+        names = [node.get_friendly_name(), *node.output(0).get_names()]
+        weight = next((products[name] for name in names if name in products), None)
+        if weight is not None:
+            shape = tuple(weight.tensor.dims)
+            if math.prod(shape) != math.prod(constant.output(0).shape):
+                return None
+            return Origin(weight.tensor.name, shape, is_matrix and transposed != weight.transposed)
+        reader = _only_reader(node)
+        if reader is None:
             return None
-        node = follower
+        node = reader.get_node()
     return None
 
 
-def _products_by_name(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+def _products_by_name(graph: onnx.GraphProto) -> dict[str, Weight]:
     """The weight of a product, by the names of its node and of those that alone follow it."""
     constants = {one.name: one for one in graph.initializer}
-    weights: dict[str, onnx.TensorProto] = {}
+    weights: dict[str, Weight] = {}
     for node in graph.node:
-        tensor = None
+        weight = None
         if node.op_type in ONNX_PRODUCTS:
-            position = 0 if node.op_type == "Gather" else 1
-            tensor = constants.get(node.input[position])
+            tensor = constants.get(node.input[0 if node.op_type == "Gather" else 1])
+            transposed = any(one.name == "transB" and one.i for one in node.attribute)
+            weight = Weight(tensor, transposed) if tensor is not None else None
         elif node.input:
             computed = [name for name in node.input if name not in constants]
-            tensor = weights.get(computed[0]) if len(computed) == 1 else None
-        if tensor is not None:
-            weights.update(dict.fromkeys([node.name, *node.output], tensor))
+            weight = weights.get(computed[0]) if len(computed) == 1 else None
+        if weight is not None:
+            weights.update(dict.fromkeys([node.name, *node.output], weight))
     return weights

@@ -1,7 +1,8 @@
-"""The saved model: a folder with one file, read back without unpickling code.
+"""The saved model: a folder with one file.
 
-A state_dict is `model.pt`, and its modules are built again from the ONNX file; a TorchScript file
-is `model.pt` too, an exported program is `model.pt2`.
+A state_dict is `model.pt`, read with `weights_only`, and its modules are built again from the ONNX
+file; a TorchScript file is `model.pt` too. An exported program is `model.pt2`, whose loader in
+PyTorch unpickles what it cannot read with `weights_only`.
 """
 
 from pathlib import Path

@@ -84,8 +84,6 @@ def deployed(path: str, method: Method, graph: OnnxGraph, model: nn.Module) -> D
                 "finds none; leave the path out, or do not hide the GPU from the worker "
                 "(CUDA_VISIBLE_DEVICES)"
             )
-        ready = OnGpu(graph, method, model.to("cuda"), [])
-    else:
-        ready = Deployed(graph, method, model, [])
-    ready.operators = executed.operators(ready, model, example)
-    return ready
+        operators = executed.operators(model.to("cuda"), example.to("cuda"))
+        return OnGpu(graph, method, model, operators)
+    return Deployed(graph, method, model, executed.operators(model, example))

@@ -1,6 +1,5 @@
 """Which operators really execute, with what work: a log of one inference, not what an API says."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,21 +31,19 @@ class Product:
     weight_bits: int = 0
 
 
-def operators(
-    call: Callable[[torch.Tensor], torch.Tensor], model: nn.Module, example: torch.Tensor
-) -> list[dict[str, Any]]:
-    """What executes in `call(example)`, which runs `model`, in order."""
+def operators(model: nn.Module, example: torch.Tensor) -> list[dict[str, Any]]:
+    """What executes in `model(example)`, in order."""
     with torch.no_grad():
         # The first calls of a TorchScript model optimize it.
         for _ in range(2):
-            call(example)
+            model(example)
         log = _WorkLog(model)
         with (
             profile(activities=[ProfilerActivity.CPU]) as profiled,
             _Scope(log),
             log,
         ):
-            call(example)
+            model(example)
     for event in profiled.events():
         if event.name.startswith(OperatorLog.mark):
             operator = log.operators[int(event.name.removeprefix(OperatorLog.mark))]

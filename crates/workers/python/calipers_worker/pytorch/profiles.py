@@ -1,6 +1,8 @@
 """Operator profiles of a loaded artefact, by torch.profiler."""
 
+import math
 import time
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -17,8 +19,8 @@ BYTES_ARE = (
 RESOLUTION_NANOSECONDS = 1
 """Kineto's records are in whole nanoseconds."""
 
-_AROUND = ("forward", "Torch-Compiled Region", "## Call CompiledFxGraph")
-"""Events that are no operators, but have operators inside."""
+_COPY = "aten::to"
+"""What on a GPU copies from memory and back, without another type; on a CPU it changes types."""
 
 
 def profile_of(deployed: Deployed, inputs: list[torch.Tensor], count: int) -> dict[str, Any]:
@@ -36,18 +38,22 @@ def profile_of(deployed: Deployed, inputs: list[torch.Tensor], count: int) -> di
                 started = clock()
                 watched(inputs[index % len(inputs)])
                 wall += clock() - started
-    kinds = {one["name"]: one["kind"] for one in deployed.operators}
-    rows: dict[str, _Row] = {}
+    calls: dict[str, list[Any]] = defaultdict(list)
     for event in _operators(recorded.events()):
-        name = _name(event.name)
-        rows.setdefault(name, _Row()).add(event, on_gpu=on_gpu)
+        calls[_name(event.name)].append(event)
+    rows: dict[tuple[str, str], _Row] = {}
+    for name, events in calls.items():
+        kinds = kinds_of(name, deployed.operators, len(events), count, on_gpu=on_gpu)
+        for event, kind in zip(events, kinds, strict=True):
+            rows.setdefault((name, kind), _Row()).add(event, on_gpu=on_gpu)
     return {
         "profiler": "torch.profiler" + (", times of the GPU's kernels" if on_gpu else ""),
         "resolution_nanoseconds": RESOLUTION_NANOSECONDS,
         "wall_nanoseconds": wall / count,
         "bytes_are": BYTES_ARE,
         "operators": [
-            row.answer(name, kinds.get(name) or kind_of(name), count) for name, row in rows.items()
+            row.answer(name, kind, count)
+            for (name, kind), row in sorted(rows.items(), key=lambda one: one[1].first)
         ],
     }
 
@@ -57,9 +63,11 @@ class _Row:
 
     def __init__(self) -> None:
         self.calls, self.microseconds, self.bytes = 0, 0.0, 0
+        self.first = math.inf
 
     def add(self, event: Any, *, on_gpu: bool) -> None:
         """Count a call, with what was called inside it."""
+        self.first = min(self.first, event.time_range.start)
         self.calls += 1
         self.microseconds += event.device_time_total if on_gpu else event.cpu_time_total
         self.bytes += event.device_memory_usage if on_gpu else event.cpu_memory_usage
@@ -73,6 +81,22 @@ class _Row:
             nanoseconds=1000 * self.microseconds / count,
             memory=max(0, round(self.bytes / count)),
         )
+
+
+def kinds_of(
+    name: str, logged: list[dict[str, Any]], calls: int, count: int, *, on_gpu: bool
+) -> list[str]:
+    """The kinds of the calls of an operator in `count` inferences, in their order.
+
+    The log of one inference says them, one by one where each call in it was profiled too. Else
+    some of its calls were inside other operators, and it says what they all are or nothing.
+    """
+    if on_gpu and name == _COPY:
+        return ["movement"] * calls
+    kinds = [one["kind"] for one in logged if one["name"] == name]
+    if len(kinds) * count == calls:
+        return kinds * count
+    return [kinds[0] if len(set(kinds)) == 1 else kind_of(name)] * calls
 
 
 def _operators(events: list[Any]) -> list[Any]:

@@ -77,17 +77,18 @@ def _with_origins(graph: OnnxGraph, state: list[Stored], integers: list[Stored])
     """The tensors of a program, where its integer weights come from the initializers.
 
     Mostly a program keeps the float weights beside the integers that round them, under the native
-    names. Where it does not, weights of one shape are taken in the order of their use.
+    names. Where it does not, or trained integers were cut off, weights of one shape are taken in
+    the order of their use. An initializer is told of its integers alone, where there are any.
     """
-    named: dict[str, Stored] = {}
-    rounded: set[str] = set()
-    for integer in integers:
-        named[integer.name] = integer
+    named = {integer.name: integer for integer in integers}
+    taken: set[str] = set()
+    for integer in named.values():
         for one in state:
-            if one.initializer and one.real is None and _rounds(one.value, integer):
+            free = one.initializer is not None and one.initializer not in taken
+            if free and one.real is None and _rounds(one.value, integer):
                 named[integer.name] = replace(integer, initializer=one.initializer)
-                rounded.add(one.name)
-    taken = {one.initializer for one in named.values()}
+                taken.add(one.initializer)
+                break
     left = [layer for layer in _weighted(graph) if layer.weight not in taken]
     for shape in {_native_shape(graph, layer) for layer in left}:
         alike = [layer.weight for layer in left if _native_shape(graph, layer) == shape]
@@ -99,8 +100,9 @@ def _with_origins(graph: OnnxGraph, state: list[Stored], integers: list[Stored])
         if len(alike) == len(unknown):
             for one, weight in zip(unknown, alike, strict=True):
                 named[one.name] = replace(one, initializer=weight)
+                taken.add(weight)
     return [
-        named.get(one.name) or (replace(one, initializer=None) if one.name in rounded else one)
+        named.get(one.name) or (replace(one, initializer=None) if one.initializer in taken else one)
         for one in state
     ]
 

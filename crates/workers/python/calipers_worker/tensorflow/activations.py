@@ -57,8 +57,8 @@ def build(operation: Activation, name: str, tensor: Any) -> Any:
 def is_non_negative(operation: Activation, given: bool) -> bool:
     """Whether no result of `operation` is below zero; `given` says so of what it reads."""
     match operation:
-        case Clip(minimum, _):
-            return minimum >= 0 or given
+        case Clip(minimum, maximum):
+            return minimum >= 0 or (given and maximum >= 0)
         case HardSigmoid() | Sigmoid() | Softmax():
             return True
         case HardSwish() | LeakyRelu() | Tanh():

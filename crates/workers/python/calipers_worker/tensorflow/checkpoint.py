@@ -21,8 +21,8 @@ NUMBERED = re.compile(r"\bquantize_layer_\d+")
 
 def save(trainer: Trainer, path: Path) -> None:
     """Write the state of `trainer` to `path`."""
-    tensors = {name: variable.numpy() for name, variable in _variables(trainer)}
-    write_tensors(path, {**tensors, STEPS: np.array(trainer.steps_done, np.int64)})
+    tensors = {name: np.atleast_1d(variable.numpy()) for name, variable in _variables(trainer)}
+    write_tensors(path, {**tensors, STEPS: np.array([trainer.steps_done], np.int64)})
 
 
 def restore(trainer: Trainer, path: Path) -> None:

@@ -33,6 +33,7 @@ PRODUCTS = {
     "DepthwiseConv2dNative": "convolution",
     "MatMul": "matrix-product",
 }
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 KINDS = (
     (("Conv",), "convolution"),
     (("MatMul",), "matrix-product"),
@@ -42,7 +43,20 @@ KINDS = (
     (("Add", "Mul", "Sub", "RealDiv"), "elementwise"),
     (("Cast",), "conversion"),
     (
-        ("Pad", "Reshape", "Transpose", "Concat", "Identity", "Slice", "Pack", "Shape", "Read"),
+        (
+            *(
+                "Pad",
+                "Reshape",
+                "Transpose",
+                "Concat",
+                "Identity",
+                "Slice",
+                "Pack",
+                "Shape",
+                "Read",
+            ),
+            *("SpaceToBatch", "BatchToSpace"),
+        ),
         "movement",
     ),
 )
@@ -145,13 +159,21 @@ def _mean(kernels: Sequence[TracedKernel], count: int) -> list[TracedKernel]:
             f"{uneven[:5]} ({len(uneven)} in all); the trace may be full: profile fewer at a time"
         )
     return [
-        TracedKernel(node, operator, sum(times) / count)
+        TracedKernel(node, operator, sum(times) / len(times))
         for (node, operator), times in groups.items()
     ]
 
 
 def executed_operators(trace: Trace, graph: Any) -> list[dict[str, Any]]:
-    """The kernels of a trace of the traced function's `graph`, with what they multiply."""
+    """The kernels of a trace of one sample by a function's `graph`, with what they multiply.
+
+    NotSeen where a product is in a function that it calls, as Keras has XLA compile a convolution
+    in groups: no trace shows what runs in it.
+    """
+    called = graph.as_graph_def().library.function
+    if any(node.op in PRODUCTS for function in called for node in function.node_def):
+        calls = [one.name for one in graph.get_operations() if one.type in CALLS]
+        raise NotSeen(f"a product is in a function of its own, called by one of {calls}")
     ran = {kernel.node for kernel in trace.kernels}
     seen: list[str] = []
     operators = []
@@ -198,7 +220,8 @@ def _executed(kernel: TracedKernel, product: Any) -> dict[str, Any]:
         name,
         PRODUCTS[product.type],
         "float",
-        macs=math.prod(made[1:]) * taps,
+        # The first axis is 1, or the parts of an image that a dilation takes apart.
+        macs=math.prod(made) * taps,
         weights=math.prod(weight),
         weight_bits=8 * product.inputs[1].dtype.size,
     )

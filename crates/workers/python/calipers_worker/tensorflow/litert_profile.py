@@ -1,6 +1,7 @@
 """LiteRT's own profile of a .tflite file: every kernel that ran, with its mean time.
 
-Times are whole microseconds in each inference, so that their means are finer than that.
+Each time of each inference is in whole microseconds. The delegate cuts those of its kernels down to
+that, so that a mean over inferences is no finer: it is too small by up to a microsecond.
 """
 
 import json
@@ -16,9 +17,9 @@ import numpy as np
 
 import calipers_worker
 from calipers_worker.errors import WorkerError
-from calipers_worker.tensorflow.litert_session import EVENTS, IMAGES, OUTPUT, TASK
+from calipers_worker.tensorflow.litert_session import EVENTS, IMAGES, TASK
 
-PROFILER = "LiteRT's profiler"
+PROFILER = "LiteRT's profiler (times of the delegate's kernels cut to whole microseconds)"
 RESOLUTION_NANOSECONDS = 1000
 BYTES_ARE = (
     "bytes of the output tensors of the operator that the kernel is of, from the shapes and types "
@@ -44,11 +45,10 @@ class Kernel:
 
 @dataclass(frozen=True)
 class LiteRtProfile:
-    """The kernels in the order of execution, means over the inferences, and the last output."""
+    """The kernels in the order of execution, means over the inferences, and their wall time."""
 
     kernels: list[Kernel]
     wall_nanoseconds: float
-    output: np.ndarray
 
 
 def profile(
@@ -74,8 +74,7 @@ def profile(
                 f"{path}: LiteRT did not profile it (status {ended.returncode}):\n{log}"
             )
         seen = json.loads((folder / EVENTS).read_text())
-        output = np.frombuffer((folder / OUTPUT).read_bytes(), np.float32)
-    return LiteRtProfile(_mean(path, seen["kernels"], count), seen["wall"] / count, output)
+    return LiteRtProfile(_mean(path, seen["kernels"], count), seen["wall"] / count)
 
 
 def _mean(path: Path, kernels: Sequence[tuple[str, int | None, int]], count: int) -> list[Kernel]:

@@ -1,10 +1,10 @@
 """Runs a .tflite file in LiteRT with its profiler, in a process that does nothing else.
 
 `python -m calipers_worker.tensorflow.litert_session FOLDER` reads what to do from `task.json` and
-`images` there, and writes `events.json` and `output`. LiteRT's profiler measures the whole heap at
-each event, which takes a millisecond in a process that has imported TensorFlow, and microseconds
-in one that has not; so this imports neither that nor numpy. Python has no interface to the
-profiler: this speaks the C interface of LiteRT's library.
+`images` there, and writes `events.json`. LiteRT's profiler measures the whole heap at each event,
+which takes a millisecond in a process that has imported TensorFlow, and microseconds in one that
+has not; so this imports neither that nor numpy. Python has no interface to the profiler: this
+speaks the C interface of LiteRT's library.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ from calipers_worker.gaps.tensorflow.litert_profile import (
     NotProfiled,
 )
 
-TASK, IMAGES, EVENTS, OUTPUT = "task.json", "images", "events.json", "output"
+TASK, IMAGES, EVENTS = "task.json", "images", "events.json"
 BUILTIN, DELEGATED = 2, 8
 """Types of events: an operator's built-in kernel, and a kernel of the delegate."""
 READ, WRITE = 0, 1
@@ -170,7 +170,6 @@ def main(folder: Path) -> None:
         session.run(images[index % len(images)], output)
         wall += time.perf_counter_ns() - started
     session.library.call("StopProfiler", session.profiler)
-    (folder / OUTPUT).write_bytes(output.raw)
     (folder / EVENTS).write_text(json.dumps({"wall": wall, "kernels": session.kernels()}))
 
 

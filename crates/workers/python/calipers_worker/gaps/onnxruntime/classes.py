@@ -38,8 +38,19 @@ BLOCKWISE = ("GatherBlockQuantized", "MatMulNBits")
 
 INT8_ACCURACY_LEVEL = 4
 
-# What multiplies or gathers constants, in all of its fused forms.
-PRODUCTS = re.compile("Conv|MatMul|Gemm|LSTM|GRU|RNN|Gather|Attention")
+# Where what multiplies or gathers constants, in all of its fused forms, has them among its inputs.
+PRODUCTS = (
+    (re.compile("^QLinearConv$"), (3,)),
+    (re.compile("^(QLinearMatMul|QGemm)$"), (0, 3)),
+    (re.compile("Conv"), (1,)),
+    (re.compile("MatMul|Gemm"), (0, 1)),
+    (re.compile("LSTM|GRU|RNN"), (1, 2)),
+    (re.compile("^(Q|Packed)?Attention$"), (1,)),
+    (re.compile("^Gather"), (0,)),
+)
+
+# What a table of positions or masks holds: nothing that was learned.
+NO_TABLE = ("int32", "int64", "bool")
 
 # How the quantizers name scales and zero points.
 SCALES = re.compile(r"_(scale|scales|zero_point|zero_points)$")
@@ -88,10 +99,11 @@ class RanGraph:
 
     def weights(self, node: onnx.NodeProto) -> list[str]:
         """The constants of rank 2 and more among what the node multiplies or gathers."""
-        if not PRODUCTS.search(node.op_type):
-            return []
-        stored = (self.stored(name) for name in self.data(node))
-        return [name for name in stored if name is not None and self.constant_ranks[name] >= 2]
+        places = next((places for names, places in PRODUCTS if names.search(node.op_type)), ())
+        stored = (self.stored(node.input[place]) for place in places if place < len(node.input))
+        found = [name for name in stored if name is not None and self.constant_ranks[name] >= 2]
+        gathers = node.op_type.startswith("Gather")
+        return [name for name in found if not (gathers and self.types[name] in NO_TABLE)]
 
     def activations(self, node: onnx.NodeProto) -> Iterator[str]:
         """The inputs that are computed."""

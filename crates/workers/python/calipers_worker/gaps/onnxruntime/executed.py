@@ -86,9 +86,9 @@ def graphs_within(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 def ran_graph(optimized: onnx.GraphProto) -> RanGraph:
     """The optimized graph by names; the types of what is computed are not known yet."""
     graph = RanGraph()
-    for value in optimized.input:
-        graph.types[value.name] = stored_type(value.type.tensor_type.elem_type)
     for inner in graphs_within(optimized):
+        for value in inner.input:
+            graph.types[value.name] = stored_type(value.type.tensor_type.elem_type)
         for constant in inner.initializer:
             graph.types[constant.name] = stored_type(constant.data_type)
             graph.constant_ranks[constant.name] = len(constant.dims)
