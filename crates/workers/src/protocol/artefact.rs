@@ -122,7 +122,7 @@ pub struct Loaded {
     pub handle: u64,
 }
 
-/// Watches an inference of a loaded artefact. A question of its own, because in some frameworks that needs the model to
+/// Watches an inference of a loaded artefact, which must be its first one. A question of its own, because in some frameworks that needs the model to
 /// be opened once more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReadOperators {

@@ -43,6 +43,7 @@ def commands() -> Commands:
         "save_float": worker.save_float,
         "quantize": worker.quantize,
         "load": worker.load,
+        "read_operators": worker.read_operators,
         "evaluate": worker.evaluate,
         "time": worker.time,
         "profile": worker.profile,
@@ -79,7 +80,7 @@ class _Worker:
     def logits(self, request: Request, reporter: Reporter) -> dict[str, Any]:
         graph = _graph(request, reporter)
         with reporter.stage("build"):
-            model = Deployed(graph, FLOAT, build(graph, stubs=False).eval(), [])
+            model = Deployed(graph, FLOAT, build(graph, stubs=False).eval())
         _write_logits(model, request, reporter)
         return {}
 
@@ -180,7 +181,12 @@ class _Worker:
         with reporter.stage("load"):
             model = artefacts.load(method, graph, request.path("artefact"))
             ready = deployed(request.text("path"), method, graph, model)
-        return {"handle": self.loaded.add(ready), "operators": ready.operators}
+        return {"handle": self.loaded.add(ready)}
+
+    def read_operators(self, request: Request, reporter: Reporter) -> dict[str, Any]:
+        model = self.loaded.get(request.integer("handle"))
+        with reporter.stage("load"):
+            return {"operators": model.operators}
 
     def evaluate(self, request: Request, reporter: Reporter) -> dict[str, Any]:
         model = self.loaded.get(request.integer("handle"))

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,7 +25,6 @@ class Deployed:
     graph: OnnxGraph
     method: Method
     model: nn.Module
-    operators: list[dict[str, Any]]
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
         """Float32 logits in memory of float32 inputs in memory."""
@@ -37,6 +37,11 @@ class Deployed:
     def for_profile(self) -> "Deployed":
         """The form of it of which a profiler sees the most."""
         return self
+
+    @cached_property
+    def operators(self) -> list[dict[str, Any]]:
+        """What executes in one inference, which is watched."""
+        return executed.operators(self.model, methods.example_of(self.graph, 1))
 
 
 class Compiled(Deployed):
@@ -54,9 +59,14 @@ class Compiled(Deployed):
 
     def for_profile(self) -> "Compiled":
         """The same program, compiled once more so that generated kernels are seen."""
-        other = Compiled(self.graph, self.method, self.model, self.operators)
+        other = Compiled(self.graph, self.method, self.model)
         other.call = compiled.compiled(self.model, kernels_in_profile=True)
         return other
+
+    @cached_property
+    def operators(self) -> list[dict[str, Any]]:
+        """What executes in one inference, which is watched, and must be the first one."""
+        return compiled.operators(self.call, methods.example_of(self.graph, 1))
 
 
 class OnGpu(Deployed):
@@ -68,14 +78,17 @@ class OnGpu(Deployed):
         torch.cuda.synchronize()
         return outputs
 
+    @cached_property
+    def operators(self) -> list[dict[str, Any]]:
+        """What executes in one inference between the copies, which is watched."""
+        return executed.operators(self.model, methods.example_of(self.graph, 1).to("cuda"))
+
 
 def deployed(path: str, method: Method, graph: OnnxGraph, model: nn.Module) -> Deployed:
-    """The model ready to run, after one inference that was watched."""
-    example = methods.example_of(graph, 1)
+    """The model ready to run."""
     if method.form == methods.PROGRAM:
-        ready = Compiled(graph, method, model, [])
+        ready = Compiled(graph, method, model)
         ready.call = compiled.compiled(model)
-        ready.operators = compiled.operators(ready.call, example)
         return ready
     if path == "gpu":
         if not torch.cuda.is_available():
@@ -84,6 +97,5 @@ def deployed(path: str, method: Method, graph: OnnxGraph, model: nn.Module) -> D
                 "finds none; leave the path out, or do not hide the GPU from the worker "
                 "(CUDA_VISIBLE_DEVICES)"
             )
-        operators = executed.operators(model.to("cuda"), example.to("cuda"))
-        return OnGpu(graph, method, model, operators)
-    return Deployed(graph, method, model, executed.operators(model, example))
+        return OnGpu(graph, method, model.to("cuda"))
+    return Deployed(graph, method, model)

@@ -25,6 +25,7 @@ _COPY = "aten::to"
 
 def profile_of(deployed: Deployed, inputs: list[torch.Tensor], count: int) -> dict[str, Any]:
     """The answer to `profile`: means over `count` inferences, after as many that are not seen."""
+    operators = deployed.operators
     watched = deployed.for_profile()
     on_gpu = isinstance(deployed, OnGpu)
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
@@ -43,7 +44,7 @@ def profile_of(deployed: Deployed, inputs: list[torch.Tensor], count: int) -> di
         calls[_name(event.name)].append(event)
     rows: dict[tuple[str, str], _Row] = {}
     for name, events in calls.items():
-        kinds = kinds_of(name, deployed.operators, len(events), count, on_gpu=on_gpu)
+        kinds = kinds_of(name, operators, len(events), count, on_gpu=on_gpu)
         for event, kind in zip(events, kinds, strict=True):
             rows.setdefault((name, kind), _Row()).add(event, on_gpu=on_gpu)
     return {
