@@ -61,7 +61,7 @@ pub(super) fn headline(report: &Report) -> Sentence {
                 milliseconds_of(&all, cell).map_or_else(String::new, |(time, _)| format!(", with {time}"));
             (Tone::Plain, format!("{} is the fastest{time} per inference.", name_of(&all, cell)))
         }
-        Err((Tone::Caution, why)) => (Tone::Caution, why),
+        Err((tone, _)) if !timing.trustworthy => (tone, distrust(timing)),
         Err((tone, why)) => (tone, format!("No fastest model is named. {why}")),
     };
     parts.push(text);
@@ -236,7 +236,8 @@ fn winner<'t>(
         return Err((Tone::Caution, why.to_owned()));
     }
     if !timing.trustworthy {
-        return Err((Tone::Caution, distrust(timing)));
+        let why = "A null test did not pass, see below: the order of the times may be chance.";
+        return Err((Tone::Caution, why.to_owned()));
     }
     let why = match fastest {
         Some(cell) => return Ok(cell),
