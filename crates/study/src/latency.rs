@@ -431,4 +431,20 @@ mod tests {
         assert!(!verdict.trustworthy);
         assert_eq!(verdict.fastest, None);
     }
+
+    #[test]
+    fn what_has_no_null_test_is_never_the_fastest() {
+        let [float, int8, twin] =
+            [(Variant::Float, false, 4), (Variant::PtqStatic, false, 2), (Variant::PtqStatic, true, 2)].map(
+                |(variant, null_twin, milliseconds)| timing(variant, null_twin, |_| milliseconds * 1_000_000),
+            );
+        let mut other = timing(Variant::Float, false, |_| 1_000_000);
+        (other.cell.framework, other.cell.path) = (Framework::PyTorch, "gpu".to_owned());
+        let on_gpu = [float.clone(), int8.clone(), other.clone(), twin.clone()];
+        let verdict = digest(&on_gpu, &mut [], 1).unwrap();
+        assert_eq!((verdict.trustworthy, verdict.fastest), (true, Some(int8.cell.clone())));
+        "eager".clone_into(&mut other.cell.path);
+        let untested = digest(&[float, int8, other, twin], &mut [], 1).unwrap();
+        assert_eq!((untested.trustworthy, untested.fastest), (false, None));
+    }
 }

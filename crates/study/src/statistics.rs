@@ -34,15 +34,10 @@ pub fn paired_ratio(numerators: &[f64], denominators: &[f64], seed: u64) -> Opti
     }
     let mut random = Random::new(seed, "study/bootstrap");
     let mut draw = || ratios[random.below(ratios.len() as u64) as usize];
-    let mut medians: Vec<f64> = (0..RESAMPLES)
-        .map(|_| median(&(0..ratios.len()).map(|_| draw()).collect::<Vec<f64>>()))
-        .collect();
+    let mut medians: Vec<f64> =
+        (0..RESAMPLES).map(|_| median(&(0..ratios.len()).map(|_| draw()).collect::<Vec<f64>>())).collect();
     medians.sort_by(f64::total_cmp);
-    Some(Interval {
-        value: median(&ratios),
-        low: quantile(&medians, 0.025),
-        high: quantile(&medians, 0.975),
-    })
+    Some(Interval { value: median(&ratios), low: quantile(&medians, 0.025), high: quantile(&medians, 0.975) })
 }
 
 /// Difference of the shares of right decisions of two models on the same samples: `gained` samples only the first gets

@@ -249,8 +249,9 @@ fn why_no_fastest_is_named() {
         change(&mut report);
         let found = answer(&report, "Fastest, one");
         assert_eq!(found.answer, "No winner is named");
-        assert!(!summary::headline(&report).text.contains("is the fastest"));
-        found.sure
+        let headline = summary::headline(&report).text;
+        assert!(!headline.contains("is the fastest"));
+        format!("{headline} {}", found.sure)
     };
     let timing = |report: &mut Report| report.timing.clone().unwrap();
     let level = why(&|report| report.timing = Some(super::Timing { fastest: None, ..timing(report) }));
@@ -270,13 +271,7 @@ fn why_no_fastest_is_named() {
     let untested = why(&|report| {
         report.timing = Some(super::Timing { trustworthy: false, null_tests: Vec::new(), ..timing(report) });
     });
-    assert!(untested.contains("there was no null test"), "{untested}");
-    let on_gpu = why(&|report| {
-        let gpu = place(report, Framework::PyTorch, "gpu", Variant::Float, Origin::Own);
-        let fastest = Some(report.cells[gpu].cell.clone());
-        report.timing = Some(super::Timing { fastest, ..timing(report) });
-    });
-    assert!(on_gpu.contains("have no null test"), "{on_gpu}");
+    assert!(untested.contains("not every framework has a null test"), "{untested}");
 }
 
 #[test]
