@@ -1,7 +1,7 @@
 """ONNX files as runtimes take them: weights replaced, inputs, and first output."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 from calipers_worker.batches import DataFile
 from calipers_worker.errors import BadData, BadModel
 from calipers_worker.onnx_graph import check_weights
+from calipers_worker.onnx_structure import read_structure
 from calipers_worker.tensor_files import read_tensors
 
 EMBEDDED_BYTES = 1 << 30
@@ -100,7 +101,7 @@ class Signature:
 
 def read_signature(path: Path) -> Signature:
     """The inputs of the ONNX file at `path`; BadModel for one without a free batch or one of 1."""
-    return _signature(path, _load(path, data=False).graph)
+    return _signature(path, _load(path, read_structure).graph)
 
 
 def _signature(path: Path, graph: onnx.GraphProto) -> Signature:
@@ -134,7 +135,7 @@ def read_model(path: Path, weights: Path | None) -> onnx.ModelProto:
     BadWeights where the file lacks an f32 initializer or has one more, or a shape differs, or a
     value is not finite that is in the model.
     """
-    model = _load(path, data=True)
+    model = _load(path, onnx.load)
     if weights is None:
         return model
     values = read_tensors(weights)
@@ -182,11 +183,11 @@ def logits_of(output: np.ndarray, batch: int, path: Path) -> np.ndarray:
     return np.asarray(output, np.float32).reshape(batch, -1)
 
 
-def _load(path: Path, *, data: bool) -> onnx.ModelProto:
+def _load(path: Path, read: Callable[[Path], onnx.ModelProto]) -> onnx.ModelProto:
     if not path.is_file():
         raise BadModel(f"{path}: expected an ONNX file, found no file there")
     try:
-        return onnx.load(path, load_external_data=data)
+        return read(path)
     except Exception as error:
         # The parser and the reader of external data each raise types of their own.
         raise BadModel(f"{path}: not a readable ONNX file: {error}") from error

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper
 from safetensors.numpy import load_file, save_file
 
-from calipers_worker import errors, onnx_file, onnx_graph
+from calipers_worker import errors, onnx_file, onnx_graph, onnx_structure
 from calipers_worker.batches import DataFile
 from calipers_worker.tensor_files import replace_file
 from tests import models
@@ -152,6 +152,30 @@ class ModelFiles(Files):
                     np.testing.assert_array_equal(again[name], value)
                 total = sum(value.nbytes for value in expected.values())
                 self.assertGreater(sum(file.stat().st_size for file in found), total)
+
+    def test_a_structure_is_the_model_but_for_the_numbers_of_its_weights(self) -> None:
+        model = onnx.load(self.model)
+        large = onnx.TensorProto(name="large", data_type=onnx.TensorProto.FLOAT, dims=[64, 64])
+        raw, listed = onnx.TensorProto(), onnx.TensorProto()
+        raw.CopyFrom(large)
+        raw.raw_data = np.ones((64, 64), np.float32).tobytes()
+        listed.CopyFrom(large)
+        listed.name = "listed"
+        listed.float_data.extend([1.0] * 4096)
+        model.graph.initializer.extend([raw, listed])
+        onnx.save(model, self.model)
+        structure = onnx_structure.read_structure(self.model)
+        for tensor in model.graph.initializer:
+            if tensor.ByteSize() >= onnx_structure.LEAST:
+                tensor.ClearField("raw_data")
+                tensor.ClearField("float_data")
+        self.assertEqual(structure, model)
+        self.assertEqual([one.dims[:] for one in structure.graph.initializer][-2:], [[64, 64]] * 2)
+        self.assertLess(structure.ByteSize(), 16_384)
+        for content in (self.model.read_bytes()[:-100], b"", b"\x3a\xff", b"\xff" * 40):
+            self.model.write_bytes(content)
+            with self.assertRaises(errors.BadModel):
+                onnx_file.read_signature(self.model)
 
     def test_the_drawn_sample_masks_nothing(self) -> None:
         path = two_inputs(self.folder / "tokens.onnx", "batch")
