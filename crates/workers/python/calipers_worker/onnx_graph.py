@@ -1,6 +1,6 @@
 """An ONNX file as typed layers that name no framework, and its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from calipers_worker.onnx_operations import (
     Tanh,
 )
 from calipers_worker.onnx_reader import Reader
+from calipers_worker.onnx_structure import read_structure
 from calipers_worker.tensor_files import read_tensors, write_tensors
 
 __all__ = [
@@ -105,9 +106,15 @@ class OnnxGraph:
         write_tensors(path, complete)
 
 
+def load_structure(path: Path) -> OnnxGraph:
+    """The graph of the ONNX file at `path`, with zeros for large weights, which take no memory."""
+    model = _read_model(path, lambda: read_structure(path))
+    return OnnxGraph(path, **vars(Reader(path, model).read()))
+
+
 def load(path: Path, weights: Path | None = None) -> OnnxGraph:
     """The graph of the ONNX file at `path`, with the weights of the file `weights` if given."""
-    model = _read_model(path)
+    model = _read_model(path, lambda: _checked(path))
     graph = OnnxGraph(path, **vars(Reader(path, model).read()))
     if weights is not None:
         values = read_tensors(weights)
@@ -138,13 +145,17 @@ def check_weights(
             raise BadWeights(f"{path}: `{name}` holds a value that is not finite")
 
 
-def _read_model(path: Path) -> onnx.ModelProto:
+def _read_model(path: Path, read: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
     if not path.is_file():
         raise BadModel(f"{path}: expected an ONNX file, found no file there")
     try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-        return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        return shape_inference.infer_shapes(read(), strict_mode=True, data_prop=True)
     except Exception as error:
         # The parser, the checker and shape inference each raise types of their own.
         raise BadModel(f"{path}: not a valid ONNX file: {error}") from error
+
+
+def _checked(path: Path) -> onnx.ModelProto:
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    return model

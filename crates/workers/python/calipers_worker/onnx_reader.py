@@ -38,6 +38,7 @@ from calipers_worker.onnx_operations import (
     Softmax,
     Tanh,
 )
+from calipers_worker.onnx_structure import numbers
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Reader:
     def read(self) -> Read:
         """All of the graph; BadModel or UnsupportedOperator where it cannot be built."""
         for tensor in self.graph.initializer:
-            self.constants[tensor.name] = numpy_helper.to_array(tensor)
+            self.constants[tensor.name] = numbers(tensor)
         self.initializers = {
             name: value for name, value in self.constants.items() if value.dtype == np.float32
         }

@@ -8,7 +8,9 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 LEAST = 1 << 12
 """Bytes from which an initializer is left without numbers; smaller ones may be shapes or bounds."""
@@ -28,6 +30,13 @@ def read_structure(path: Path) -> onnx.ModelProto:
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return onnx.ModelProto.FromString(_model(data))
+
+
+def numbers(tensor: onnx.TensorProto) -> np.ndarray:
+    """The numbers of an initializer; zeros that take no memory where it was left without."""
+    if tensor.data_type == onnx.TensorProto.FLOAT and not (tensor.raw_data or tensor.float_data):
+        return np.broadcast_to(np.float32(0), tuple(tensor.dims))
+    return numpy_helper.to_array(tensor)
 
 
 def _model(data: mmap.mmap) -> bytes:

@@ -177,8 +177,8 @@ class _Worker:
 
     def load(self, request: Request, reporter: Reporter) -> dict[str, Any]:
         method = _method(request, request.choice("variant", methods.VARIANTS))
-        graph = _graph(request, reporter, weights=False)
         with reporter.stage("load"):
+            graph = onnx_graph.load_structure(request.path("model"))
             model = artefacts.load(method, graph, request.path("artefact"))
             ready = deployed(request.text("path"), method, graph, model)
         return {"handle": self.loaded.add(ready)}
@@ -224,10 +224,9 @@ def _method(request: Request, variant: str) -> Method:
     return methods.method(path, request.choice("tuning", methods.TUNINGS), variant)
 
 
-def _graph(request: Request, reporter: Reporter, *, weights: bool = True) -> OnnxGraph:
+def _graph(request: Request, reporter: Reporter) -> OnnxGraph:
     with reporter.stage("build"):
-        file = request.optional_path("weights") if weights else None
-        return onnx_graph.load(request.path("model"), file)
+        return onnx_graph.load(request.path("model"), request.optional_path("weights"))
 
 
 def _data(request: Request, graph: OnnxGraph) -> DataFile:
