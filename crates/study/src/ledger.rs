@@ -10,8 +10,8 @@ use crate::stored::Stored;
 
 /// The ledger of a file of `file_bytes` bytes that holds the tensors `stored`.
 ///
-/// Weights stand for themselves, those that were one initializer and are of one type together; vectors, scales and shapes are summed by what
-/// they are for and by type, as `biases (21)`. The rest is negative where the file is compressed, or where tensors are in
+/// Weights stand for themselves, those that were one initializer and are of one type together; vectors, scales and
+/// shapes are summed by what they are for and by type, as `biases (21)`. The rest is negative where the file is compressed, or where tensors are in
 /// files beside it. Floats among weights are explained by the file's own assignment, else by the `operators` that were
 /// seen to execute.
 pub fn ledger(

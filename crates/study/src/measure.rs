@@ -381,7 +381,8 @@ fn shares(operators: &[ExecutedOperator]) -> Option<IntegerShares> {
     let is_small = |operator: &ExecutedOperator| (1..=8).contains(&operator.weight_bits);
     let on_small_integers = |operator: &ExecutedOperator| {
         let on_integers = matches!(operator.class, Class::Integer | Class::Dynamic);
-        on_integers && is_small(operator) && operator.activation_bits.is_none_or(|bits| bits <= 8)
+        // A product of two activations has no weights, of 0 bits.
+        on_integers && operator.weight_bits <= 8 && operator.activation_bits.is_none_or(|bits| bits <= 8)
     };
     let all = |_: &ExecutedOperator| true;
     let (all_weights, all_macs) = (of(|op| op.weights, &all), of(|op| op.macs, &all));
@@ -445,4 +446,32 @@ fn decisions(path: &Path, samples: usize) -> Result<Vec<usize>, Trouble> {
             Ok(largest)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use calipers_workers::protocol::{Class, ExecutedOperator, Kind};
+
+    use super::shares;
+
+    #[test]
+    fn products_of_activations_count_and_those_of_16_bits_do_not() {
+        let operator = |class, macs, weights, weight_bits, activation_bits| ExecutedOperator {
+            name: String::from("product"),
+            kind: Kind::MatrixProduct,
+            class,
+            macs,
+            weights,
+            weight_bits,
+            activation_bits,
+        };
+        let found = shares(&[
+            operator(Class::Integer, 30, 10, 8, None),
+            operator(Class::Integer, 20, 0, 0, None),
+            operator(Class::Integer, 40, 20, 8, Some(16)),
+            operator(Class::Float, 10, 10, 32, None),
+        ])
+        .unwrap();
+        assert_eq!((found.macs, found.weights, found.stored_weights), (0.5, 0.25, 0.75));
+    }
 }
